@@ -1,0 +1,201 @@
+"""What a recipe may say: pydantic models, unknown keys forbidden.
+
+Surgery passes, targets and sources bring their own options (see `catalog`), so those three parts are kept open
+here and filled by `load`, which knows the catalogue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Layout = Literal["NCHW", "NHWC"]
+Color = Literal["RGB", "BGR", "GRAY"]
+Fit = Literal["stretch", "letterbox", "pad"]
+Meaning = Literal["heatmap", "paf", "center", "regression", "offset"]
+Precision = Literal["float", "fp16", "int8", "axmodel"]
+Size = Annotated[int, Field(gt=0, le=16384)]
+Shape4 = tuple[Size, Size, Size, Size]
+TensorName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z_][A-Za-z0-9_.\-/:]*$")]
+FileName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")]
+
+
+class Strict(BaseModel):
+    """The base of everything a user may write: frozen, and a key that is not declared is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def to_nchw(shape: Shape4, layout: Layout) -> Shape4:
+    """`shape` as (batch, channels, height, width)."""
+    if layout == "NCHW":
+        return shape
+    n, h, w, c = shape
+    return (n, c, h, w)
+
+
+class InputSpec(Strict):
+    """One input of the network and how a picture becomes it.
+
+    The tensor is ``(pixel - mean) / std`` with pixels 0..255 in `color` order; `mean` and `std` have one value or one a channel.
+    """
+
+    name: Annotated[TensorName, Field(description="name of the input in every artifact")]
+    tensor: Annotated[TensorName | None, Field(description="its name inside the source, when that differs")] = None
+    shape: Annotated[Shape4, Field(description="static shape in the source's layout, batch first")]
+    layout: Annotated[Layout, Field(description="layout of the source's tensor; artifacts are NCHW (TFLite: NHWC)")] = "NCHW"
+    color: Annotated[Color, Field(description="channel order the network was trained on")] = "RGB"
+    mean: Annotated[tuple[float, ...], Field(min_length=1, description="subtracted from 0..255 pixels")] = (0.0,)
+    std: Annotated[tuple[float, ...], Field(min_length=1, description="divisor, e.g. 255, not 1/255")] = (1.0,)
+    range: Annotated[tuple[float, float] | None, Field(description="values the tensor may take; checked")] = None
+    fit: Annotated[Fit, Field(description="stretch; letterbox (centred); pad (top left): the latter two keep the aspect")] = "stretch"
+    fill: Annotated[int, Field(ge=0, le=255, description="grey of the bars of letterbox and pad")] = 0
+
+    @property
+    def nchw(self) -> Shape4:
+        """The canonical shape (batch, channels, height, width)."""
+        return to_nchw(self.shape, self.layout)
+
+    @property
+    def source_tensor(self) -> str:
+        """The name of this input inside the source network."""
+        return self.tensor or self.name
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """Smallest and largest value that 0..255 pixels can become."""
+        if self.range is not None:
+            return self.range
+        ends = [(pixel - m) / s for m, s in zip(*self.per_channel, strict=True) for pixel in (0.0, 255.0)]
+        return min(ends), max(ends)
+
+    @property
+    def per_channel(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """`mean` and `std`, one value a channel."""
+        channels = self.nchw[1]
+        mean = self.mean * channels if len(self.mean) == 1 else self.mean
+        std = self.std * channels if len(self.std) == 1 else self.std
+        return mean, std
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        channels = self.nchw[1]
+        expected = 1 if self.color == "GRAY" else 3
+        if channels != expected:
+            raise ValueError(
+                f"{self.color} pictures have {expected} channel{'s' * (expected > 1)}, but shape {list(self.shape)}"
+                f" read as {self.layout} has {channels}"
+            )
+        for key, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (1, channels):
+                raise ValueError(f"{key} has {len(values)} values for {channels} channels; write one, or one a channel")
+        if any(value <= 0 for value in self.std):
+            raise ValueError("std is a divisor and must be positive")
+        if self.range is not None:
+            ends = [(pixel - m) / s for m, s in zip(*self.per_channel, strict=True) for pixel in (0.0, 255.0)]
+            slack = 1e-6 * max(1.0, *map(abs, ends))
+            if self.range[0] > min(ends) + slack or self.range[1] < max(ends) - slack:
+                raise ValueError(
+                    f"range {list(self.range)} does not hold what mean and std make of 0..255:"
+                    f" {min(ends):g}..{max(ends):g}"
+                )
+        return self
+
+
+class OutputSpec(Strict):
+    """One output of the network and what it means."""
+
+    name: Annotated[TensorName, Field(description="name of the output in every artifact")]
+    tensor: Annotated[TensorName | None, Field(description="its name inside the source, when that differs")] = None
+    shape: Annotated[Shape4, Field(description="static shape in the source's layout, batch first; checked at export")]
+    layout: Layout = "NCHW"
+    meaning: Meaning
+
+    @property
+    def nchw(self) -> Shape4:
+        """The canonical shape (batch, channels, height, width)."""
+        return to_nchw(self.shape, self.layout)
+
+    @property
+    def source_tensor(self) -> str:
+        """The name of this output inside the source network."""
+        return self.tensor or self.name
+
+
+class Weights(Strict):
+    """The file that holds the weights, where it is published and how it is recognised."""
+
+    file: Annotated[FileName, Field(description="file name, as published")]
+    url: Annotated[str | None, Field(pattern=r"^https://", description="where it can be downloaded")] = None
+    page: Annotated[str | None, Field(pattern=r"^https://", description="where a person finds it, when it has no direct address")] = None
+    sha256: Annotated[str | None, Field(pattern=r"^[0-9a-f]{64}$")] = None
+    git_blob: Annotated[str | None, Field(pattern=r"^[0-9a-f]{40}$", description="git blob SHA-1 of the file")] = None
+    licence: Annotated[str | None, Field(description="SPDX name")] = None
+    otherwise: Annotated[Literal["fail", "seeded"], Field(description="seeded: build with random weights, marked NOT DEPLOYABLE")] = "fail"
+
+
+class Calibration(Strict):
+    """The pictures that ranges are measured on."""
+
+    pictures: Annotated[str, Field(description="people (the drawn set), a folder, a glob, or a COCO json; relative to the recipe")] = "people"
+    count: Annotated[int, Field(ge=2, le=100_000, description="pictures used, evenly spread over the sorted set")] = 32
+    minimum: Annotated[int, Field(ge=2, description="fewer readable pictures than this is an error")] = 8
+
+
+class Quantization(Strict):
+    """The numeric scheme of the INT8 emulation: U8 activations per tensor, S8 weights per channel."""
+
+    method: Annotated[Literal["MinMax"], Field(description="how activation ranges are chosen")] = "MinMax"
+    pictures: Annotated[int | None, Field(ge=2, description="pictures the ranges are measured on; all of the set when left out")] = None
+
+
+class Limits(Strict):
+    """How far an artifact may be from the source network; at least one is needed."""
+
+    cosine: Annotated[float | None, Field(ge=-1, le=1, description="at least")] = None
+    max_abs: Annotated[float | None, Field(ge=0, description="at most")] = None
+    mean_abs: Annotated[float | None, Field(ge=0, description="at most")] = None
+    relative_l2: Annotated[float | None, Field(ge=0, description="at most")] = None
+    snr_db: Annotated[float | None, Field(description="at least")] = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.model_dump(exclude_none=True):
+            raise ValueError("a limit without a number gates nothing; write at least one")
+        return self
+
+
+class Parity(Strict):
+    """The gate: how many pictures are compared, and the limits per precision."""
+
+    samples: Annotated[int, Field(ge=1, le=1024, description="golden pictures, evenly spread over the calibration set")] = 4
+    limits: dict[Precision, Limits] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A catalogue entry as a recipe calls it: its name and its validated options."""
+
+    name: str
+    options: Any
+
+
+class Recipe(BaseModel):
+    """A whole recipe. `source`, `surgery` and `targets` hold catalogue calls once loaded."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    name: Annotated[FileName, Field(description="also the folder in dist/ and the start of every file name")]
+    about: Annotated[str, Field(description="one line for people")] = ""
+    source: Call
+    weights: Weights | None = None
+    inputs: Annotated[tuple[InputSpec, ...], Field(min_length=1)]
+    outputs: Annotated[tuple[OutputSpec, ...], Field(min_length=1)]
+    joints: Annotated[str, Field(description="the skeleton: see workbench/pose/skeletons.py")]
+    surgery: tuple[Call, ...] = ()
+    calibration: Calibration = Calibration()
+    quantization: Quantization | None = None
+    targets: tuple[Call, ...]
+    parity: Parity
