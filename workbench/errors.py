@@ -30,9 +30,7 @@ class WorkbenchError(Exception):
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(
-        self, what: str, *, where: str = "", fix: str = "", at: tuple[str | int, ...] | None = None
-    ) -> None:
+    def __init__(self, what: str, *, where: str = "", fix: str = "", at: tuple[str | int, ...] | None = None) -> None:
         super().__init__(what)
         self.what = what
         self.where = where

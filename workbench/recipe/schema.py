@@ -45,12 +45,16 @@ class InputSpec(Strict):
     name: Annotated[TensorName, Field(description="name of the input in every artifact")]
     tensor: Annotated[TensorName | None, Field(description="its name inside the source, when that differs")] = None
     shape: Annotated[Shape4, Field(description="static shape in the source's layout, batch first")]
-    layout: Annotated[Layout, Field(description="layout of the source's tensor; artifacts are NCHW (TFLite: NHWC)")] = "NCHW"
+    layout: Annotated[Layout, Field(description="layout of the source's tensor; artifacts are NCHW (TFLite: NHWC)")] = (
+        "NCHW"
+    )
     color: Annotated[Color, Field(description="channel order the network was trained on")] = "RGB"
     mean: Annotated[tuple[float, ...], Field(min_length=1, description="subtracted from 0..255 pixels")] = (0.0,)
     std: Annotated[tuple[float, ...], Field(min_length=1, description="divisor, e.g. 255, not 1/255")] = (1.0,)
     range: Annotated[tuple[float, float] | None, Field(description="values the tensor may take; checked")] = None
-    fit: Annotated[Fit, Field(description="stretch; letterbox (centred); pad (top left): the latter two keep the aspect")] = "stretch"
+    fit: Annotated[
+        Fit, Field(description="stretch; letterbox (centred); pad (top left): the latter two keep the aspect")
+    ] = "stretch"
     fill: Annotated[int, Field(ge=0, le=255, description="grey of the bars of letterbox and pad")] = 0
 
     @property
@@ -129,17 +133,23 @@ class Weights(Strict):
 
     file: Annotated[FileName, Field(description="file name, as published")]
     url: Annotated[str | None, Field(pattern=r"^https://", description="where it can be downloaded")] = None
-    page: Annotated[str | None, Field(pattern=r"^https://", description="where a person finds it, when it has no direct address")] = None
+    page: Annotated[
+        str | None, Field(pattern=r"^https://", description="where a person finds it, when it has no direct address")
+    ] = None
     sha256: Annotated[str | None, Field(pattern=r"^[0-9a-f]{64}$")] = None
     git_blob: Annotated[str | None, Field(pattern=r"^[0-9a-f]{40}$", description="git blob SHA-1 of the file")] = None
     licence: Annotated[str | None, Field(description="SPDX name")] = None
-    otherwise: Annotated[Literal["fail", "seeded"], Field(description="seeded: build with random weights, marked NOT DEPLOYABLE")] = "fail"
+    otherwise: Annotated[
+        Literal["fail", "seeded"], Field(description="seeded: build with random weights, marked NOT DEPLOYABLE")
+    ] = "fail"
 
 
 class Calibration(Strict):
     """The pictures that ranges are measured on."""
 
-    pictures: Annotated[str, Field(description="people (the drawn set), a folder, a glob, or a COCO json; relative to the recipe")] = "people"
+    pictures: Annotated[
+        str, Field(description="people (the drawn set), a folder, a glob, or a COCO json; relative to the recipe")
+    ] = "people"
     count: Annotated[int, Field(ge=2, le=100_000, description="pictures used, evenly spread over the sorted set")] = 32
     minimum: Annotated[int, Field(ge=2, description="fewer readable pictures than this is an error")] = 8
 
@@ -148,7 +158,9 @@ class Quantization(Strict):
     """The numeric scheme of the INT8 emulation: U8 activations per tensor, S8 weights per channel."""
 
     method: Annotated[Literal["MinMax"], Field(description="how activation ranges are chosen")] = "MinMax"
-    pictures: Annotated[int | None, Field(ge=2, description="pictures the ranges are measured on; all of the set when left out")] = None
+    pictures: Annotated[
+        int | None, Field(ge=2, description="pictures the ranges are measured on; all of the set when left out")
+    ] = None
 
 
 class Limits(Strict):
@@ -170,7 +182,9 @@ class Limits(Strict):
 class Parity(Strict):
     """The gate: how many pictures are compared, and the limits per precision."""
 
-    samples: Annotated[int, Field(ge=1, le=1024, description="golden pictures, evenly spread over the calibration set")] = 4
+    samples: Annotated[
+        int, Field(ge=1, le=1024, description="golden pictures, evenly spread over the calibration set")
+    ] = 4
     limits: dict[Precision, Limits] = Field(min_length=1)
 
 

@@ -1,0 +1,131 @@
+"""Read and write ONNX files: hostile bytes in, the same bytes out on every run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+from google.protobuf.message import DecodeError
+
+from workbench.errors import ToolError
+
+PRODUCER = "workbench"
+_LARGEST = 2_000_000_000  # a protobuf message cannot be larger; such models need external data, which we refuse
+
+
+def read_proto(path: Path) -> onnx.ModelProto:
+    """The ONNX protobuf in `path`.
+
+    Raises:
+        ToolError: the file is missing, unreadable, not an ONNX graph, or keeps its weights in other files.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ToolError(
+            f"cannot read the model: {error.strerror}", where=str(path), fix="check the path and its permissions"
+        ) from error
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(data)
+    except DecodeError as error:
+        raise ToolError(
+            "not an ONNX file", where=str(path), fix="give a .onnx file; was it downloaded whole?"
+        ) from error
+    if not proto.graph.node and not proto.graph.output:
+        raise ToolError("an ONNX file without a graph", where=str(path), fix="was it downloaded whole?")
+    for tensor in proto.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise ToolError(
+                f"initializer {tensor.name!r} lives in another file",
+                where=str(path),
+                fix="save the model with its weights inside (onnx.save_model(..., save_as_external_data=False))",
+            )
+    return proto
+
+
+def is_compiled(proto: onnx.ModelProto) -> bool:
+    """Whether this is a Pulsar2 `.axmodel`, whose weights no node declares: any rewrite would destroy it."""
+    return any(node.op_type == "neu mode" for node in proto.graph.node)
+
+
+def read(path: Path) -> ir.Model:
+    """The ONNX graph in `path`, ready to be changed.
+
+    Raises:
+        ToolError: as `read_proto`, or the file is a compiled `.axmodel`.
+    """
+    proto = read_proto(path)
+    if is_compiled(proto):
+        raise ToolError(
+            "a compiled .axmodel cannot be edited: its weights hang on no node",
+            where=str(path),
+            fix="edit the ONNX it was compiled from and compile again",
+        )
+    return ir.serde.deserialize_model(proto)
+
+
+def to_proto(model: ir.Model) -> onnx.ModelProto:
+    """`model` as a protobuf without paths, stack traces, timestamps or tool versions."""
+    proto = ir.serde.serialize_model(model)
+    proto.producer_name = PRODUCER
+    proto.producer_version = ""
+    proto.domain = ""
+    proto.doc_string = ""
+    del proto.metadata_props[:]
+    graph = proto.graph
+    graph.doc_string = ""
+    del graph.metadata_props[:]
+    for node in graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        value.doc_string = ""
+        del value.metadata_props[:]
+    for tensor in graph.initializer:
+        tensor.doc_string = ""
+        del tensor.metadata_props[:]
+    return proto
+
+
+def to_bytes(model: ir.Model) -> bytes:
+    """`model` serialized deterministically.
+
+    Raises:
+        ToolError: the model is larger than a protobuf can hold.
+    """
+    proto = to_proto(model)
+    if proto.ByteSize() > _LARGEST:
+        raise ToolError(
+            f"the model has {proto.ByteSize()} bytes, ONNX holds 2 GB", fix="cut the graph or use fewer weights"
+        )
+    return proto.SerializeToString(deterministic=True)
+
+
+def write(model: ir.Model, path: Path) -> None:
+    """Write `model` to `path`, whole or not at all.
+
+    Raises:
+        ToolError: the disk is full or the folder cannot be written.
+    """
+    write_bytes(to_bytes(model), path)
+
+
+def write_bytes(data: bytes, path: Path) -> None:
+    """Write `data` aside and rename it to `path`.
+
+    Raises:
+        ToolError: the disk is full or the folder cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_bytes(data)
+        os.replace(aside, path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise ToolError(
+            f"cannot write: {error.strerror}", where=str(path), fix="free some space, or choose a folder you may write"
+        ) from error

@@ -1,0 +1,55 @@
+"""What a target is: options a recipe may give, and a build from the canonical graph to files.
+
+A target is one file or package in this folder, found by its name. It offers ``Options`` (a `Strict` pydantic model)
+and ``build(job)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from workbench.engine.progress import Progress
+from workbench.recipe.schema import InputSpec, OutputSpec, Precision, Strict
+
+O = TypeVar("O", bound=Strict)  # noqa: E741
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file a target wrote.
+
+    Attributes:
+        path: relative to the job's folder, with forward slashes.
+        precision: which of the recipe's limits gates it; None for a file that is no model.
+        skipped: why a promised file is missing, with `fix`; empty when it is there.
+    """
+
+    path: str
+    precision: Precision | None = None
+    skipped: str = ""
+    fix: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetJob(Generic[O]):
+    """Everything a target may read, and the empty folder it writes to.
+
+    Attributes:
+        name: the recipe's name, the start of every file name.
+        model: the canonical ONNX: static, float32, NCHW.
+        quantized: the QDQ ONNX, when the recipe quantizes.
+        inputs: how a picture becomes each input, after surgery.
+        pictures: folder with one sub-folder per input name of fitted 8-bit RGB PNG pictures, in name order.
+    """
+
+    name: str
+    options: O
+    model: Path
+    quantized: Path | None
+    inputs: tuple[InputSpec, ...]
+    outputs: tuple[OutputSpec, ...]
+    pictures: Path
+    out: Path
+    progress: Progress = field(repr=False)
