@@ -48,7 +48,7 @@ class RecipeError(WorkbenchError):
     exit_code = 2
 
 
-class RecipeErrors(RecipeError):
+class RecipeErrors(RecipeError):  # noqa: N818 -- it is many errors
     """All mistakes found in one reading of a recipe, in the order of its lines."""
 
     def __init__(self, errors: Sequence[RecipeError]) -> None:

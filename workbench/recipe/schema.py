@@ -39,7 +39,8 @@ def to_nchw(shape: Shape4, layout: Layout) -> Shape4:
 class InputSpec(Strict):
     """One input of the network and how a picture becomes it.
 
-    The tensor is ``(pixel - mean) / std`` with pixels 0..255 in `color` order; `mean` and `std` have one value or one a channel.
+    The tensor is ``(pixel - mean) / std`` with pixels 0..255 in `color` order;
+    `mean` and `std` have one value or one per channel.
     """
 
     name: Annotated[TensorName, Field(description="name of the input in every artifact")]

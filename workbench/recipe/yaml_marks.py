@@ -1,0 +1,164 @@
+"""Read YAML into plain data and remember the line and column of every key and value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from workbench.errors import RecipeError, RecipeErrors
+
+At = tuple[str | int, ...]
+_LARGEST_FILE = 1_000_000
+_MOST_VALUES = 20_000  # an alias that points to aliases can stand for billions of values
+_DEEPEST = 40
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, where ``1e-4`` is the number it looks like (YAML 1.1 wants ``1.0e-4``)."""
+
+
+_Loader.yaml_implicit_resolvers = {key: list(rules) for key, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+@dataclass
+class Marks:
+    """Where each key and value of a document stands: ``file:line:col``, counted from 1."""
+
+    file: str
+    values: dict[At, str] = field(default_factory=dict)
+    keys: dict[At, str] = field(default_factory=dict)
+
+    def where(self, at: At, *, key: bool = False) -> str:
+        """The place of the value (or its key) at `at`, or of the nearest thing around it that is written down."""
+        places = {**self.values, **self.keys} if key else {**self.keys, **self.values}
+        for end in range(len(at), -1, -1):
+            if at[:end] in places:
+                return places[at[:end]]
+        return self.file
+
+    def override(self, at: At, where: str) -> None:
+        """From now on `at` and all below it were written at `where`."""
+        for places in (self.values, self.keys):
+            for known in [known for known in places if known[: len(at)] == at]:
+                del places[known]
+        self.values[at] = self.keys[at] = where
+
+
+def read(path: Path) -> tuple[dict[str, Any], Marks]:
+    """The mapping in `path` and its marks.
+
+    Raises:
+        RecipeError: no such file, not UTF-8, not YAML, empty, not a mapping, too large.
+        RecipeErrors: keys that are written twice.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise RecipeError(
+            f"cannot read the recipe: {error.strerror}", where=str(path), fix="check the path; recipes are .yaml files"
+        ) from error
+    if len(raw) > _LARGEST_FILE:
+        raise RecipeError(f"{len(raw)} bytes are too many for a recipe", where=str(path), fix="is it a recipe?")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"not UTF-8 text (byte {error.start})", where=str(path), fix="is it a recipe?") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, file: str) -> tuple[dict[str, Any], Marks]:
+    """As `read`, on text."""
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
+        raise RecipeError(
+            f"not YAML: {error.problem or error.context}", where=where, fix="check indentation, colons and quotes there"
+        ) from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise RecipeError(f"not YAML: {error}", where=file, fix="is it a recipe?") from error
+    if node is None:
+        raise RecipeError("the recipe is empty", where=file, fix="start from one of recipes/*.yaml")
+    if not isinstance(node, MappingNode):
+        raise RecipeError("a recipe is a mapping of keys", where=f"{file}:1:1", fix="start from one of recipes/*.yaml")
+    builder = _Builder(Marks(file))
+    data = builder.build(node, ())
+    if builder.errors:
+        raise RecipeErrors(builder.errors)
+    return data, builder.marks
+
+
+def value(text: str) -> Any:
+    """One YAML value from the command line.
+
+    Raises:
+        RecipeError: it is not YAML.
+    """
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise RecipeError(
+            f"not a YAML value: {text!r}", fix="quote it for the shell, e.g. --set 'a.b=[1, 2]'"
+        ) from error
+    return None if node is None else _Builder(Marks("")).build(node, ())
+
+
+class _Builder:
+    """Turns YAML nodes into data, noting marks and duplicate keys on the way."""
+
+    def __init__(self, marks: Marks) -> None:
+        self.marks = marks
+        self.errors: list[RecipeError] = []
+        self._scalars = _Loader("")
+        self._count = 0
+
+    def build(self, node: Node, at: At) -> Any:
+        self._count += 1
+        place = f"{self.marks.file}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
+        if self._count > _MOST_VALUES or len(at) > _DEEPEST:
+            raise RecipeError("too many or too deeply nested values for a recipe", where=place, fix="is it a recipe?")
+        self.marks.values[at] = place
+        if isinstance(node, SequenceNode):
+            return [self.build(item, (*at, index)) for index, item in enumerate(node.value)]
+        if isinstance(node, MappingNode):
+            return self._mapping(node, at)
+        return self._scalar(node, place)
+
+    def _scalar(self, node: Node, place: str) -> Any:
+        try:
+            return self._scalars.construct_object(node)
+        except (yaml.YAMLError, ValueError):
+            self.errors.append(
+                RecipeError(f"cannot read the value {node.value!r}", where=place, fix="write a plain number or text")
+            )
+            return None
+
+    def _mapping(self, node: MappingNode, at: At) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        first: dict[str, str] = {}
+        for key_node, value_node in node.value:
+            place = f"{self.marks.file}:{key_node.start_mark.line + 1}:{key_node.start_mark.column + 1}"
+            key = self._scalar(key_node, place) if isinstance(key_node, ScalarNode) else None
+            if not isinstance(key, Hashable) or not isinstance(key, str):
+                shown = getattr(key_node, "value", key)
+                self.errors.append(RecipeError(f"key {shown!r} is not text", where=place, fix="put it in quotes"))
+                continue
+            if key in found:
+                self.errors.append(
+                    RecipeError(f"key {key!r} is written twice (first at {first[key]})", where=place, fix="keep one")
+                )
+                continue
+            first[key] = place
+            self.marks.keys[(*at, key)] = place
+            found[key] = self.build(value_node, (*at, key))
+        return found
