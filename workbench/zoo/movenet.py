@@ -1,4 +1,4 @@
-"""MoveNet on MobileNet v2 (heatmaps, centres, regression, offsets) with the parameter names of its published checkpoint.
+"""MoveNet on MobileNet v2 (heatmaps, centres, regression, offsets) with the parameter names of its checkpoint.
 
 Upstream: github.com/fire717/movenet.pytorch, ``lib/models/movenet_mobilenetv2.py: MoveNet`` (MIT), 17 joints.
 """
@@ -131,4 +131,5 @@ class MoveNet(Network):
 
     def forward(self, picture: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Heatmaps and centers after the sigmoid, then regression and offsets as they are."""
-        return self.header(self.backbone(picture / 127.5 - 1))
+        outputs: tuple[torch.Tensor, ...] = self.header(self.backbone(picture / 127.5 - 1))
+        return outputs
