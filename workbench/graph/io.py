@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import onnx
@@ -12,6 +11,8 @@ from google.protobuf.message import DecodeError
 from workbench.errors import ToolError
 
 PRODUCER = "workbench"
+_MARK = "workbench."
+_NOT_DEPLOYABLE = "workbench.not_deployable"
 _LARGEST = 2_000_000_000  # a protobuf message cannot be larger; such models need external data, which we refuse
 
 
@@ -67,14 +68,22 @@ def read(path: Path) -> ir.Model:
     return ir.serde.deserialize_model(proto)
 
 
+def from_bytes(data: bytes) -> ir.Model:
+    """The graph that `to_bytes` serialized."""
+    return ir.serde.deserialize_model(onnx.ModelProto.FromString(data))
+
+
 def to_proto(model: ir.Model) -> onnx.ModelProto:
-    """`model` as a protobuf without paths, stack traces, timestamps or tool versions."""
+    """`model` as a protobuf without paths, stack traces, timestamps or tool versions; our own marks stay."""
     proto = ir.serde.serialize_model(model)
+    marks = {prop.key: prop.value for prop in proto.metadata_props if prop.key.startswith(_MARK)}
     proto.producer_name = PRODUCER
     proto.producer_version = ""
     proto.domain = ""
     proto.doc_string = ""
     del proto.metadata_props[:]
+    for key in sorted(marks):
+        proto.metadata_props.add(key=key, value=marks[key])
     graph = proto.graph
     graph.doc_string = ""
     del graph.metadata_props[:]
@@ -90,6 +99,16 @@ def to_proto(model: ir.Model) -> onnx.ModelProto:
     return proto
 
 
+def mark_not_deployable(model: ir.Model, reason: str) -> None:
+    """Write into `model` why nobody should ship it; every target carries the mark on."""
+    model.metadata_props[_NOT_DEPLOYABLE] = reason
+
+
+def not_deployable(model: ir.Model) -> str:
+    """Why `model` must not be shipped; empty when nothing speaks against it."""
+    return model.metadata_props.get(_NOT_DEPLOYABLE, "")
+
+
 def to_bytes(model: ir.Model) -> bytes:
     """`model` serialized deterministically.
 
@@ -101,7 +120,8 @@ def to_bytes(model: ir.Model) -> bytes:
         raise ToolError(
             f"the model has {proto.ByteSize()} bytes, ONNX holds 2 GB", fix="cut the graph or use fewer weights"
         )
-    return proto.SerializeToString(deterministic=True)
+    data: bytes = proto.SerializeToString(deterministic=True)
+    return data
 
 
 def write(model: ir.Model, path: Path) -> None:
@@ -123,7 +143,7 @@ def write_bytes(data: bytes, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         aside.write_bytes(data)
-        os.replace(aside, path)
+        aside.replace(path)
     except OSError as error:
         aside.unlink(missing_ok=True)
         raise ToolError(

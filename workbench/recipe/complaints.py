@@ -111,14 +111,14 @@ def across_keys(recipe: Recipe, marks: Marks) -> list[RecipeError]:
         errors.append(RecipeError(f"{dotted(at)}: {what}", where=marks.where(at), fix=fix, at=at))
 
     seen: dict[str, str] = {}
-    groups: tuple[tuple[str, tuple[InputSpec | OutputSpec, ...]], ...]
-    groups = (("inputs", recipe.inputs), ("outputs", recipe.outputs))
-    for group, specs in groups:
-        for index, spec in enumerate(specs):
-            if spec.name in seen:
-                complain((group, index, "name"), f"{spec.name!r} is also the name of {seen[spec.name]}", "rename one")
-            seen[spec.name] = f"{group}[{index}]"
-    if len({spec.shape[0] for _, specs in groups for spec in specs}) > 1:
+    specs: list[tuple[At, InputSpec | OutputSpec]] = []
+    specs += [(("inputs", index), spec) for index, spec in enumerate(recipe.inputs)]
+    specs += [(("outputs", index), spec) for index, spec in enumerate(recipe.outputs)]
+    for at, spec in specs:
+        if spec.name in seen:
+            complain((*at, "name"), f"{spec.name!r} is also the name of {seen[spec.name]}", "rename one")
+        seen[spec.name] = dotted(at)
+    if len({spec.shape[0] for _, spec in specs}) > 1:
         complain(("outputs", 0, "shape"), "inputs and outputs disagree on the batch size", "use one batch size")
     if recipe.source.name != "torch":
         if recipe.weights is None:

@@ -18,6 +18,7 @@ Meaning = Literal["heatmap", "paf", "center", "regression", "offset"]
 Precision = Literal["float", "fp16", "int8", "axmodel"]
 Size = Annotated[int, Field(gt=0, le=16384)]
 Shape4 = tuple[Size, Size, Size, Size]
+Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_.\-]*$")]
 TensorName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z_][A-Za-z0-9_.\-/:]*$")]
 FileName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")]
 
@@ -43,7 +44,7 @@ class InputSpec(Strict):
     `mean` and `std` have one value or one per channel.
     """
 
-    name: Annotated[TensorName, Field(description="name of the input in every artifact")]
+    name: Annotated[Name, Field(description="name of the input in every artifact")]
     tensor: Annotated[TensorName | None, Field(description="its name inside the source, when that differs")] = None
     shape: Annotated[Shape4, Field(description="static shape in the source's layout, batch first")]
     layout: Annotated[Layout, Field(description="layout of the source's tensor; artifacts are NCHW (TFLite: NHWC)")] = (
@@ -112,7 +113,7 @@ class InputSpec(Strict):
 class OutputSpec(Strict):
     """One output of the network and what it means."""
 
-    name: Annotated[TensorName, Field(description="name of the output in every artifact")]
+    name: Annotated[Name, Field(description="name of the output in every artifact")]
     tensor: Annotated[TensorName | None, Field(description="its name inside the source, when that differs")] = None
     shape: Annotated[Shape4, Field(description="static shape in the source's layout, batch first; checked at export")]
     layout: Layout = "NCHW"

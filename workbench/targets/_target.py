@@ -1,7 +1,9 @@
 """What a target is: options a recipe may give, and a build from the canonical graph to files.
 
-A target is one file or package in this folder, found by its name. It offers ``Options`` (a `Strict` pydantic model)
-and ``build(job)``.
+A target is one file or package in this folder, found by its name. It offers ``Options`` (a `Strict` pydantic model),
+``build(job) -> list[Artifact]``, ``VERSION`` (raised when the same inputs would give other files), ``TOOLS`` (the
+distributions its files depend on) and, where it uses a program of this machine, ``environment(options) -> dict[str, str]``
+that names what was found.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from workbench.engine.progress import Progress
-from workbench.recipe.schema import InputSpec, OutputSpec, Precision, Strict
+from workbench.recipe.schema import InputSpec, Precision, Strict
 
 O = TypeVar("O", bound=Strict)  # noqa: E741
 
@@ -49,7 +51,6 @@ class TargetJob(Generic[O]):
     model: Path
     quantized: Path | None
     inputs: tuple[InputSpec, ...]
-    outputs: tuple[OutputSpec, ...]
     pictures: Path
     out: Path
     progress: Progress = field(repr=False)

@@ -1,0 +1,124 @@
+"""`workbench convert`: recipes become checked artifacts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from workbench.cli import _options
+
+if TYPE_CHECKING:
+    from workbench.pipeline import Outcome
+
+
+@click.command()
+@_options.recipes
+@_options.overrides
+@_options.weights
+@click.option("--require", multiple=True, type=click.Choice(["axmodel"]), help="Fail (exit 3) if it cannot be made.")
+@click.option("--require-weights", is_flag=True, help="Fail (exit 3) rather than use random weights.")
+@click.option("--dist", type=_options.FILE, default=Path("dist"), show_default=True, help="Folder for the results.")
+@_options.as_json
+def command(
+    recipes: tuple[Path, ...],
+    overrides: tuple[str, ...],
+    weights: Path | None,
+    require: tuple[str, ...],
+    require_weights: bool,
+    dist: Path,
+    as_json: bool,
+) -> None:
+    """Turn recipes into deployable, checked files in dist/<recipe>/.
+
+    A stage whose inputs did not change is not run again. All recipes are checked before the first one starts; one that
+    fails does not stop the others.
+
+    Example: workbench convert recipes/lw_openpose.yaml --set targets.tflite.variants=[fp32]
+    """
+    from workbench import pipeline
+    from workbench.cli._display import Display, output
+    from workbench.cli._problems import each
+    from workbench.errors import RecipeError
+    from workbench.recipe.load import load
+
+    if weights is not None and len(recipes) > 1:
+        raise RecipeError("--weights is one file, but several recipes were given", fix="convert them one by one")
+    request = pipeline.Request(weights, require, require_weights, dist, pipeline.mirrors_of_environment())
+    store = pipeline.store_of_environment()
+    loaded = list(each(recipes, lambda path: load(path, overrides), all_or_nothing=True))
+    outcomes = []
+
+    def one(recipe: Any) -> None:
+        with Display(recipe.recipe.name) as display:
+            outcome = pipeline.convert(recipe, request, store, display)
+        outcomes.append(outcome)
+        if not as_json:
+            _show(outcome, output())
+        if outcome.failures:
+            raise _missed(outcome)
+
+    try:
+        list(each(loaded, one))
+    finally:
+        if as_json:
+            click.echo(_json(outcomes))
+
+
+def _missed(outcome: Outcome) -> Exception:
+    from workbench.errors import ParityError
+
+    listed = "\n    ".join(outcome.failures)
+    return ParityError(
+        f"{outcome.manifest['recipe']}: {len(outcome.failures)} limits missed; the files are in {outcome.folder}"
+        f"\n    {listed}",
+        fix="look at report.html there; correct the step that moved the numbers, or the limit in the recipe",
+    )
+
+
+def _json(outcomes: list[Outcome]) -> str:
+    import json
+
+    return json.dumps(
+        [
+            {"folder": str(outcome.folder), "manifest": outcome.manifest, "parity": outcome.parity}
+            for outcome in outcomes
+        ],
+        indent=2,
+    )
+
+
+def _show(outcome: Outcome, console: Any) -> None:
+    from rich.markup import escape
+
+    from workbench.cli._display import table
+    from workbench.report.page import human_bytes
+
+    judged = {entry["artifact"]: entry for entry in outcome.parity["artifacts"]}
+    rows = []
+    for file in outcome.manifest["files"]:
+        if file["path"] in ("parity.json", "report.html"):
+            continue
+        parity, checked = _parity_cells(judged.get(file["path"]), outcome.parity["samples"])
+        rows.append((escape(file["path"]), human_bytes(file["bytes"]), file["sha256"][:12], parity, checked))
+    for skip in outcome.manifest["skipped"]:
+        reason = f"[yellow]skipped: {escape(skip['reason'])}[/]"
+        rows.append((escape(skip["path"]), "", "", reason, escape(skip["fix"])))
+    deployable = "" if outcome.manifest["deployable"] else "  [bold red]NOT DEPLOYABLE[/]"
+    unchanged = "" if outcome.changed else " (unchanged)"
+    columns = (("file", "left"), ("size", "right"), ("sha256", "left"), ("parity", "left"), ("checked by", "left"))
+    console.print()
+    console.print(table(f"{escape(str(outcome.folder))}/{unchanged}{deployable}", columns, rows))
+    for reason in outcome.manifest["not_deployable_because"]:
+        console.print(f"[bold red]NOT DEPLOYABLE[/]: {escape(reason)}")
+
+
+def _parity_cells(entry: dict[str, Any] | None, samples: int) -> tuple[str, str]:
+    if entry is None:
+        return "", "sha256"
+    cosine = [row["cosine"] for row in entry["outputs"]]
+    most = [row["max_abs"] for row in entry["outputs"]]
+    numbers = "not a number" if None in cosine or None in most else f"cos {min(cosine):.6f}, max {max(most):.1e}"
+    verdict = "[green]ok[/]" if entry["passed"] else "[bold red]FAILED[/]"
+    return f"{verdict} {numbers}", f"{entry['runtime']}, {samples} pictures"

@@ -1,0 +1,246 @@
+"""Read this first: the ordered stages, from a recipe to checked artifacts.
+
+    fetch > pictures > export > simplify > surgery > calibrate > quantize > targets > parity > report > publish
+
+`plan` checks every name and says what would run and why; `convert` runs it. A stage sees its slice of the recipe, the
+folders of the steps it needs and an empty folder of its own; only this file knows them all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from workbench import catalog
+from workbench.calib import pictures as picture_sets
+from workbench.engine.runner import Outlook, Reporter, outlook, run
+from workbench.engine.stage import OutsideFile, Step
+from workbench.engine.store import Store, default_home
+from workbench.errors import RecipeError, ToolError, WorkbenchError
+from workbench.pose.skeletons import skeleton
+from workbench.recipe.load import LoadedRecipe
+from workbench.recipe.schema import Recipe
+from workbench.stages import (
+    calibrate,
+    export,
+    fetch,
+    parity,
+    pictures,
+    publish,
+    quantize,
+    report,
+    simplify,
+    surgery,
+    target,
+)
+from workbench.stages.publish import Outcome
+
+
+@dataclass(frozen=True)
+class Request:
+    """How a user asked for a conversion.
+
+    Attributes:
+        weights: a file that is used instead of looking for one.
+        require: artifact kinds whose absence is an error, e.g. ``("axmodel",)``.
+        require_weights: real weights or an error.
+        dist: where results are published.
+        mirrors: folders that may hold weights files.
+    """
+
+    weights: Path | None = None
+    require: tuple[str, ...] = ()
+    require_weights: bool = False
+    dist: Path = Path("dist")
+    mirrors: tuple[Path, ...] = ()
+
+
+def mirrors_of_environment() -> tuple[Path, ...]:
+    """The folders of ``WORKBENCH_MIRROR``, which is a list like PATH."""
+    return tuple(Path(part) for part in os.environ.get("WORKBENCH_MIRROR", "").split(os.pathsep) if part)
+
+
+def store_of_environment() -> Store:
+    """The store in ``WORKBENCH_HOME`` or the user's cache."""
+    return Store(default_home())
+
+
+def plan(loaded: LoadedRecipe, request: Request, store: Store) -> tuple[fetch.Weights | None, list[Outlook]]:
+    """Where the weights are (None: they must be fetched first) and, per step, why it would run. Nothing is run.
+
+    Raises:
+        WorkbenchError: something the recipe names does not exist.
+    """
+    with _located(loaded):
+        check(loaded)
+        found = fetch.look(loaded, given=request.weights, mirrors=request.mirrors, home=store.home)
+        return found, outlook(steps(loaded, found, store), store, _key(loaded))
+
+
+def convert(loaded: LoadedRecipe, request: Request, store: Store, reporter: Reporter) -> Outcome:
+    """Run every stage that has no result yet and publish ``<dist>/<recipe>/``.
+
+    Raises:
+        WorkbenchError: anything a user can mend; finished stages stay in the store, so the next run continues.
+    """
+    with _located(loaded):
+        check(loaded)
+        _check_requirements(loaded.recipe, request)
+        reporter.begin("fetch")
+        found = fetch.get(
+            loaded,
+            given=request.weights,
+            mirrors=request.mirrors,
+            home=store.home,
+            require=request.require_weights,
+            progress=reporter,
+        )
+        planned = steps(loaded, found, store)
+        done = run(planned, store, _key(loaded), reporter)
+        return publish.publish(loaded.recipe, found, done, request.dist, reporter)
+
+
+def check(loaded: LoadedRecipe) -> None:
+    """Hold the recipe's parts against each other, before any work.
+
+    Raises:
+        RecipeError: an unknown skeleton, heat maps that do not fit it, or no pictures.
+    """
+    recipe = loaded.recipe
+    joints = skeleton(recipe.joints).joints
+    for index, output in enumerate(recipe.outputs):
+        channels = output.nchw[1]
+        if output.meaning == "heatmap" and channels not in (len(joints), len(joints) + 1):
+            raise RecipeError(
+                f"outputs[{index}]: {channels} heat maps for the {len(joints)} joints of {recipe.joints}",
+                fix=f"{len(joints)} channels, or {len(joints) + 1} with background; is joints right?",
+                at=("outputs", index, "shape"),
+            )
+
+
+def steps(loaded: LoadedRecipe, weights: fetch.Weights | None, store: Store) -> list[Step]:
+    """The steps of a recipe, each after those it needs."""
+    recipe = loaded.recipe
+    chosen = picture_sets.find_pictures(recipe.calibration.pictures, loaded.base, cache=store.home / "pictures")
+    pictured = Step(
+        pictures.STAGE,
+        pictures.Settings(recipe.calibration, recipe.inputs, recipe.parity.samples),
+        outside={
+            "base": OutsideFile(loaded.base, picture_sets.fingerprint(chosen.paths)),
+            "cache": OutsideFile(store.home / "pictures", ""),
+        },
+    )
+    exported = Step(
+        export.stage(catalog.load("source", recipe.source.name).TOOLS),
+        export.Settings(recipe.source, recipe.inputs, recipe.outputs, weights.not_deployable if weights else ""),
+        needs=(pictured,),
+        outside=_source_files(loaded, weights),
+    )
+    simplified = Step(simplify.STAGE, simplify.Settings(recipe.inputs), needs=(pictured, exported))
+    operated = Step(
+        surgery.STAGE, surgery.Settings(recipe.surgery, recipe.inputs), needs=(pictured, exported, simplified)
+    )
+    planned = [pictured, exported, simplified, operated]
+    ready: tuple[Step, ...] = (pictured, operated)
+    if recipe.quantization is not None:
+        calibrated = Step(calibrate.STAGE, calibrate.Settings(recipe.quantization), needs=(pictured, operated))
+        quantized = Step(quantize.STAGE, quantize.Settings(recipe.quantization), needs=(operated, calibrated))
+        planned += [calibrated, quantized]
+        ready = (*ready, quantized)
+    targets = [
+        Step(target.stage(call.name), target.Settings(recipe.name, call, environment(call.name, call.options)), ready)
+        for call in recipe.targets
+    ]
+    judged = Step(
+        parity.STAGE,
+        parity.Settings(recipe.parity, recipe.inputs, tuple(call.name for call in recipe.targets), recipe.source.name),
+        needs=(pictured, exported, simplified, operated, *targets),
+    )
+    reported = Step(
+        report.STAGE,
+        report.Settings(
+            recipe.name,
+            recipe.about,
+            weights.not_deployable if weights else "",
+            tuple(call.name for call in recipe.targets),
+        ),
+        needs=(pictured, simplified, operated, *targets, judged),
+    )
+    return [*planned, *targets, judged, reported]
+
+
+def environment(name: str, options: object) -> dict[str, str]:
+    """What target `name` finds on this machine; part of its key, so that a new toolchain is used."""
+    module = catalog.load("target", name)
+    look = getattr(module, "environment", None)
+    found: dict[str, str] = look(options) if look else {}
+    return found
+
+
+def _source_files(loaded: LoadedRecipe, weights: fetch.Weights | None) -> Mapping[str, OutsideFile]:
+    """The weights, the recipe's folder, and the code that defines the network."""
+    options = loaded.recipe.source.options
+    files = {"base": OutsideFile(loaded.base, _code_digest(options, loaded.base))}
+    if weights is not None and weights.path is not None and weights.sha256 is not None:
+        files["weights"] = OutsideFile(weights.path, weights.sha256)
+    elif weights is None:
+        files["weights"] = OutsideFile(Path(), "not fetched yet")
+    return files
+
+
+def _code_digest(options: object, base: Path) -> str:
+    """The hash of the network's Python code, so that an edited definition is exported again."""
+    code = hashlib.sha256()
+    files: list[Path] = []
+    if checkout := getattr(options, "checkout", None):
+        files = sorted((base / checkout).rglob("*.py"))
+    elif (factory := getattr(options, "factory", None)) and str(factory).startswith("workbench."):
+        spec = find_spec(str(factory).partition(":")[0].rpartition(".")[0])  # of the folder: definitions share layers
+        files = sorted(Path(folder) for folder in spec.submodule_search_locations or ()) if spec else []
+        files = [file for folder in files for file in sorted(folder.glob("*.py"))]
+    for file in files:
+        code.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return code.hexdigest() if files else ""
+
+
+def _check_requirements(recipe: Recipe, request: Request) -> None:
+    """Fail before the wait when something required cannot be made here."""
+    if "axmodel" not in request.require:
+        return
+    for call in recipe.targets:
+        if call.name == "pulsar2":
+            if environment(call.name, call.options).get("pulsar2") != "none":
+                return
+            raise ToolError(
+                "no Pulsar2 toolchain, and --require axmodel was given",
+                fix="put pulsar2 on PATH, set PULSAR2_HOME, or load a pulsar2:* image; see toolchain/README.md",
+            )
+    raise RecipeError(
+        f"{recipe.name} has no pulsar2 target, so no axmodel",
+        fix="add targets.pulsar2, or drop --require",
+        at=("targets",),
+    )
+
+
+def _key(loaded: LoadedRecipe) -> str:
+    """The name under which the last run of this recipe file is remembered."""
+    return f"{loaded.recipe.name}-{hashlib.sha256(str(loaded.path.resolve()).encode()).hexdigest()[:12]}"
+
+
+class _located:  # noqa: N801 -- reads as a word in a with statement
+    """Gives errors that name a key of the recipe its file, line and column."""
+
+    def __init__(self, loaded: LoadedRecipe) -> None:
+        self._loaded = loaded
+
+    def __enter__(self) -> None:
+        """Nothing to do."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Write the line into a passing error."""
+        if isinstance(error, WorkbenchError) and error.at is not None and not error.where:
+            error.where = self._loaded.marks.where(error.at)

@@ -1,0 +1,117 @@
+"""Have the weights in hand before anything runs: looked up on this machine, downloaded, or honestly replaced.
+
+Not a step of the store: the cache of downloads is addressed by content itself, and every later key holds the hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from workbench.engine.progress import Progress
+from workbench.errors import SourceError
+from workbench.recipe.load import LoadedRecipe
+from workbench.sources import fetch
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What the network will be built from.
+
+    Attributes:
+        path: the file; None when the network gets random weights, or needs no file.
+        sha256: of its content.
+        origin: where it was found, for people: given, cache, mirror, download, seeded, none.
+        not_deployable: why results must not be shipped; empty for real weights.
+    """
+
+    path: Path | None
+    sha256: str | None
+    origin: str
+    not_deployable: str = ""
+
+
+SEEDED = "seeded random weights, not the published ones"
+
+
+def look(loaded: LoadedRecipe, *, given: Path | None, mirrors: Sequence[Path], home: Path) -> Weights | None:
+    """The weights, as far as this machine knows without the network; None when they must be fetched.
+
+    Raises:
+        SourceError: `given` is not the file the recipe pins.
+    """
+    weights = loaded.recipe.weights
+    if weights is None:
+        return Weights(None, None, "seeded", SEEDED)
+    found = fetch.locate(weights, given=given, mirrors=mirrors, cache=_cache(home), lock=lock_file(loaded))
+    if found is not None:
+        return Weights(found.path, found.sha256, found.origin)
+    if weights.otherwise == "seeded" and _tried(loaded, home).is_file():
+        return Weights(None, None, "seeded", SEEDED)
+    return None
+
+
+def get(
+    loaded: LoadedRecipe,
+    *,
+    given: Path | None,
+    mirrors: Sequence[Path],
+    home: Path,
+    require: bool,
+    progress: Progress,
+    retry: bool = False,
+) -> Weights:
+    """The weights, downloaded if need be; random ones when the recipe allows it and the real ones cannot be had.
+
+    An address that failed once is not tried again by every later run (each would wait for the network): `retry`, which
+    `workbench fetch` sets, or `require` tries.
+
+    Raises:
+        SourceError: they cannot be had, and the recipe or `require` wants the real ones.
+    """
+    found = look(loaded, given=given, mirrors=mirrors, home=home)
+    weights = loaded.recipe.weights
+    if weights is None:
+        if require:
+            raise SourceError(
+                "the recipe names no weights, and --require-weights was given",
+                where=str(loaded.path),
+                fix="add a weights section",
+            )
+        progress.warn(f"NOT DEPLOYABLE: {SEEDED}: the recipe names no weights")
+        return Weights(None, None, "seeded", SEEDED)
+    if found is not None and (found.path is not None or not (require or retry)):
+        if found.path is None:
+            reason = _tried(loaded, home).read_text("utf-8").strip()
+            progress.warn(f"NOT DEPLOYABLE: {SEEDED}: {reason}; 'workbench fetch {loaded.path}' tries again")
+        return found
+    try:
+        downloaded = fetch.download(weights, cache=_cache(home), lock=lock_file(loaded), progress=progress)
+    except SourceError as error:
+        if weights.otherwise != "seeded" or require:
+            raise
+        note = _tried(loaded, home)
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(f"{error.what}\n", "utf-8")
+        progress.warn(f"NOT DEPLOYABLE: {SEEDED}: {error.what}")
+        return Weights(None, None, "seeded", SEEDED)
+    _tried(loaded, home).unlink(missing_ok=True)
+    return Weights(downloaded.path, downloaded.sha256, downloaded.origin)
+
+
+def lock_file(loaded: LoadedRecipe) -> Path:
+    """Where an unpinned file's hash is kept: beside the recipe."""
+    return loaded.path.with_suffix(".lock")
+
+
+def _cache(home: Path) -> Path:
+    return home / "downloads"
+
+
+def _tried(loaded: LoadedRecipe, home: Path) -> Path:
+    """The note that the network was tried in vain for exactly this file."""
+    weights = loaded.recipe.weights
+    identity = weights.model_dump_json() if weights is not None else ""
+    return home / "unreachable" / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.txt"

@@ -1,0 +1,203 @@
+"""Put a finished run into ``dist/<recipe>/`` with its manifest: all of it or nothing, and only if it changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workbench.engine.progress import Progress
+from workbench.engine.runner import Done
+from workbench.engine.stage import digest, tool_version
+from workbench.engine.store import disk_error, sha256_file, write_json
+from workbench.errors import ToolError
+from workbench.recipe.schema import Recipe
+from workbench.stages import _files
+from workbench.stages.fetch import Weights
+
+TOOLS = (
+    "ai-edge-litert",
+    "numpy",
+    "onnx",
+    "onnx-ir",
+    "onnxruntime",
+    "onnxscript",
+    "onnxsim",
+    "pillow",
+    "tensorflow",
+    "tensorflow-cpu",
+    "tf2onnx",
+    "torch",
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a conversion left behind.
+
+    Attributes:
+        folder: where it was published; ``<dist>/<recipe>.failed`` when parity failed.
+        manifest: the content of ``manifest.json``.
+        parity: the content of ``parity.json``.
+        changed: False when the folder already held exactly this.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    parity: Mapping[str, Any]
+    changed: bool
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Every limit that was missed, one line each."""
+        return tuple(
+            f"{entry['artifact']}: {failure}" for entry in self.parity["artifacts"] for failure in entry["failures"]
+        )
+
+
+def publish(recipe: Recipe, weights: Weights, done: Mapping[str, Done], dist: Path, progress: Progress) -> Outcome:
+    """Publish a run.
+
+    A run that missed a parity limit goes to ``<dist>/<recipe>.failed``, so that it never replaces a good one.
+
+    Raises:
+        ToolError: `dist` cannot be written, or the folder holds something that is not a former result.
+    """
+    parity: dict[str, Any] = json.loads((done["parity"].files / "parity.json").read_text("utf-8"))
+    sources = _sources(recipe, done)
+    manifest = _manifest(recipe, weights, done, parity, sources)
+    folder = dist / (recipe.name if parity["passed"] else f"{recipe.name}.failed")
+    try:
+        changed = not _is_current(folder, manifest)
+        if changed:
+            _replace(folder, manifest, {path: entry.file for path, entry in sources.items()}, progress)
+        if parity["passed"]:
+            shutil.rmtree(dist / f"{recipe.name}.failed", ignore_errors=True)
+    except OSError as error:
+        raise disk_error(error, folder) from error
+    return Outcome(folder, manifest, parity, changed)
+
+
+@dataclass(frozen=True)
+class _Source:
+    file: Path
+    size: int
+    sha256: str
+    precision: str | None
+
+
+def _sources(recipe: Recipe, done: Mapping[str, Done]) -> dict[str, _Source]:
+    """Every file to publish, by its path in the folder."""
+    found = {}
+    for call in recipe.targets:
+        files = done[call.name].files
+        precisions = {artifact.path: artifact.precision for artifact in _files.read_artifacts(files)}
+        for path, (size, sha256) in _files.read_hashes(files).items():
+            found[path] = _Source(files / path, size, sha256, precisions.get(path))
+    for stage, name in (("parity", "parity.json"), ("report", "report.html")):
+        file = done[stage].files / name
+        found[name] = _Source(file, file.stat().st_size, sha256_file(file), None)
+    return found
+
+
+def _manifest(
+    recipe: Recipe,
+    weights: Weights,
+    done: Mapping[str, Done],
+    parity: Mapping[str, Any],
+    sources: Mapping[str, _Source],
+) -> dict[str, Any]:
+    reasons = [weights.not_deployable] if weights.not_deployable else []
+    reasons += [] if parity["passed"] else ["a parity limit was missed"]
+    judged = {entry["artifact"]: entry["passed"] for entry in parity["artifacts"]}
+    skipped = [
+        {"path": artifact.path, "reason": artifact.skipped, "fix": artifact.fix}
+        for call in recipe.targets
+        for artifact in _files.read_artifacts(done[call.name].files)
+        if artifact.skipped
+    ]
+    pinned = recipe.weights.model_dump(mode="json", exclude_none=True) if recipe.weights else {}
+    return {
+        "recipe": recipe.name,
+        "deployable": not reasons,
+        "not_deployable_because": reasons,
+        "weights": {**pinned, "sha256": weights.sha256, "seeded": weights.path is None},
+        "files": [
+            {
+                "path": path,
+                "bytes": source.size,
+                "sha256": source.sha256,
+                "precision": source.precision,
+                "parity": judged.get(path),
+            }
+            for path, source in sorted(sources.items())
+        ],
+        "skipped": skipped,
+        "warnings": [warning for step in done.values() for warning in step.warnings],
+        "keys": {name: digest(step.step) for name, step in done.items()},
+        "tools": {tool: version for tool in TOOLS if (version := tool_version(tool)) != "absent"},
+    }
+
+
+def _is_current(folder: Path, manifest: Mapping[str, Any]) -> bool:
+    """Whether `folder` already holds exactly what `manifest` says, by content."""
+    old = _old_manifest(folder)
+    return old == manifest and all(
+        (folder / entry["path"]).is_file()
+        and (folder / entry["path"]).stat().st_size == entry["bytes"]
+        and sha256_file(folder / entry["path"]) == entry["sha256"]
+        for entry in manifest["files"]
+    )
+
+
+def _old_manifest(folder: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads((folder / "manifest.json").read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return found
+
+
+def _replace(folder: Path, manifest: Mapping[str, Any], files: Mapping[str, Path], progress: Progress) -> None:
+    """Write everything aside, then swap folders by rename; files in `folder` that are not ours stay in it."""
+    old = _old_manifest(folder)
+    if folder.exists() and old is None and any(folder.iterdir()):
+        raise ToolError(
+            "the folder holds something that is not a result of workbench",
+            where=str(folder),
+            fix="move it away, or publish elsewhere with --dist",
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = folder.parent / f".{folder.name}.part-{os.getpid()}"
+    retired = folder.parent / f".{folder.name}.old-{os.getpid()}"
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        aside.mkdir()
+        for done, (path, source) in enumerate(sorted(files.items()), 1):
+            (aside / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, aside / path)
+            progress.step(done, len(files), "files published")
+        write_json(aside / "manifest.json", manifest)
+        if old is not None:
+            _keep_strangers(folder, {*(entry["path"] for entry in old.get("files", ())), "manifest.json"}, aside)
+        if folder.exists():
+            folder.rename(retired)
+        aside.rename(folder)
+    finally:
+        if retired.exists() and not folder.exists():
+            retired.rename(folder)
+        shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(retired, ignore_errors=True)
+
+
+def _keep_strangers(folder: Path, ours: set[str], aside: Path) -> None:
+    """Copy what the user put beside our files."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in ours and not (aside / name).exists():
+            (aside / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, aside / name)
