@@ -15,17 +15,18 @@ from workbench.errors import RecipeError
 Kind = Literal["pass", "target", "source"]
 
 # The folder of each kind, and the name a file there must offer to be an entry; files beginning with _ never are.
-_ROOMS: dict[Kind, tuple[str, str]] = {
-    "pass": ("workbench.surgery", "PASS"),
-    "target": ("workbench.targets", "Options"),
-    "source": ("workbench.sources", "export"),
+# The last part is the command that lists the kind.
+_ROOMS: dict[Kind, tuple[str, str, str]] = {
+    "pass": ("workbench.surgery", "PASS", "passes"),
+    "target": ("workbench.targets", "Options", "targets"),
+    "source": ("workbench.sources", "export", "schema"),
 }
 
 
 @cache
 def names(kind: Kind) -> tuple[str, ...]:
     """The names of all entries of `kind`, sorted."""
-    package, mark = _ROOMS[kind]
+    package, mark, _ = _ROOMS[kind]
     folder = importlib.import_module(package)
     found = (module.name for module in pkgutil.iter_modules(folder.__path__) if not module.name.startswith("_"))
     return tuple(sorted(name for name in found if hasattr(importlib.import_module(f"{package}.{name}"), mark)))
@@ -40,7 +41,7 @@ def load(kind: Kind, name: str) -> ModuleType:
     if name not in names(kind):
         raise RecipeError(
             f"no {kind} called {name!r}",
-            fix=f"{did_you_mean(name, names(kind))} (workbench {kind}{'es' if kind == 'pass' else 's'} lists them)",
+            fix=f"{did_you_mean(name, names(kind))} (workbench {_ROOMS[kind][2]} lists them)",
         )
     return importlib.import_module(f"{_ROOMS[kind][0]}.{name}")
 

@@ -10,7 +10,7 @@ import click
 from workbench.cli import _options
 
 if TYPE_CHECKING:
-    from workbench.pipeline import Outcome
+    from workbench.stages.publish import Outcome
 
 
 @click.command()
@@ -117,8 +117,8 @@ def _show(outcome: Outcome, console: Any) -> None:
 def _parity_cells(entry: dict[str, Any] | None, samples: int) -> tuple[str, str]:
     if entry is None:
         return "", "sha256"
-    cosine = [row["cosine"] for row in entry["outputs"]]
-    most = [row["max_abs"] for row in entry["outputs"]]
-    numbers = "not a number" if None in cosine or None in most else f"cos {min(cosine):.6f}, max {max(most):.1e}"
+    cosine = min(float(row["cosine"]) for row in entry["outputs"])
+    most = max(float(row["max_abs"]) for row in entry["outputs"])
+    numbers = f"cos {cosine:.6f}, max {most:.1e}"
     verdict = "[green]ok[/]" if entry["passed"] else "[bold red]FAILED[/]"
     return f"{verdict} {numbers}", f"{entry['runtime']}, {samples} pictures"

@@ -27,34 +27,32 @@ def command(as_json: bool) -> None:
     existing = next(folder for folder in (home, *home.parents) if folder.exists())
     free = shutil.disk_usage(existing).free
     versions = {tool: tool_version(tool) for tool in TOOLS}
-    if "absent" in (versions["tensorflow"], versions["tensorflow-cpu"]):  # one of the two is enough
-        versions = {
-            tool: version
-            for tool, version in versions.items()
-            if version != "absent" or not tool.startswith("tensorflow")
-        } or versions
+    tensorflow = {tool: version for tool, version in versions.items() if tool.startswith("tensorflow")}
+    if any(version != "absent" for version in tensorflow.values()):  # one of its two distributions is enough
+        for tool in [tool for tool, version in tensorflow.items() if version == "absent"]:
+            del versions[tool]
+    missing = [tool for tool, version in versions.items() if version == "absent"]
+    toolchain = search_report()
+    mirrors = [str(folder) for folder in pipeline.mirrors_of_environment()]
     report = {
         "python": platform.python_version(),
         "versions": versions,
-        "pulsar2": search_report(),
+        "missing": missing,
+        "pulsar2": toolchain,
         "cache": str(home),
         "free_gb": round(free / 1e9, 1),
-        "mirrors": [str(folder) for folder in pipeline.mirrors_of_environment()],
+        "mirrors": mirrors,
     }
-    missing = [tool for tool, version in versions.items() if version == "absent"]
-    if not any(tool.startswith("tensorflow") for tool in versions):
-        missing.append("tensorflow")
-    report["missing"] = missing
     if as_json:
         click.echo(json.dumps(report, indent=2))
     else:
         click.echo(f"python      {report['python']}")
         for tool, version in versions.items():
             click.echo(f"{tool:<11} {version}")
-        for line in report["pulsar2"]:
+        for line in toolchain:
             click.echo(f"pulsar2     {line}")
         click.echo(f"cache       {home} ({report['free_gb']} GB free)")
-        for folder in report["mirrors"] or ["none (set WORKBENCH_MIRROR)"]:
+        for folder in mirrors or ["none (set WORKBENCH_MIRROR)"]:
             click.echo(f"mirror      {folder}")
     if missing:
         from workbench.errors import ToolError

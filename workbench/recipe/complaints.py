@@ -30,7 +30,14 @@ def placed(error: RecipeError, at: At, marks: Marks, *, key: bool = False) -> Re
 
 def from_pydantic(error: ValidationError, model: Any, prefix: At, marks: Marks) -> list[RecipeError]:
     """One error for each failure in `error`, which came from validating `model` at `prefix`."""
-    return [_one(dict(failure), model, prefix, marks) for failure in error.errors(include_url=False)]
+    failures = error.errors(include_url=False)
+    # An item that fails is not counted, so its list is also called too short: that says nothing new.
+    inside = {failure["loc"][:depth] for failure in failures for depth in range(len(failure["loc"]))}
+    return [
+        _one(dict(failure), model, prefix, marks)
+        for failure in failures
+        if not (failure["type"] == "too_short" and failure["loc"] in inside)
+    ]
 
 
 def _one(failure: dict[str, Any], model: Any, prefix: At, marks: Marks) -> RecipeError:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +45,12 @@ def read_hashes(folder: Path) -> dict[str, tuple[int, str]]:
 def read_artifacts(folder: Path) -> tuple[Artifact, ...]:
     """What `write_artifacts` kept."""
     return tuple(Artifact(**entry) for entry in json.loads((folder / "artifacts.json").read_text("utf-8")))
+
+
+def write_golden(path: Path, golden: Golden) -> None:
+    """Keep `golden` in an ``.npz``."""
+    arrays: dict[str, Any] = dict(golden)
+    np.savez(path, **arrays)
 
 
 def read_golden(path: Path) -> Golden:

@@ -14,6 +14,7 @@ from workbench.engine.progress import Progress
 from workbench.engine.stage import Stage
 from workbench.graph import io
 from workbench.recipe.schema import Call, InputSpec, OutputSpec
+from workbench.stages import _files
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Pro
         io.mark_not_deployable(exported.model, settings.not_deployable)
     io.write(exported.model, out / "model.onnx")
     golden = {spec.name: np.concatenate([run[spec.name] for run in exported.golden]) for spec in settings.outputs}
-    np.savez(out / "golden.npz", **golden)
+    _files.write_golden(out / "golden.npz", golden)
 
 
 def stage(tools: tuple[str, ...]) -> Stage:

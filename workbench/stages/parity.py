@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from workbench.engine.progress import Progress, track
 from workbench.engine.stage import Stage
 from workbench.engine.store import write_json
 from workbench.parity.compare import compare_runs
-from workbench.parity.pairing import pair_ports
+from workbench.parity.pairing import pair
 from workbench.parity.verdict import judge
 from workbench.recipe.schema import InputSpec, Limits, Parity, Precision
 from workbench.runtimes import open_model
@@ -73,22 +73,21 @@ def _suspects(settings: Settings, inputs: Mapping[str, Path]) -> Iterator[_Suspe
 def _one(suspect: _Suspect, folder: Path, parity: Parity) -> dict[str, Any]:
     limits: Limits | None = parity.limits.get(suspect.precision)
     with open_model(suspect.path) as runner:
-        pairs = pair_ports(_ports(suspect.golden), runner.outputs, reference_layout="NCHW", layout=runner.layout)
-        fed = pair_ports(
-            [Port(spec.name, spec.nchw, "float32") for spec in suspect.inputs],
-            runner.inputs,
-            reference_layout="NCHW",
-            layout=runner.layout,
+        outputs = pair(_ports(suspect.golden), runner.outputs, reference_layout="NCHW", got_layout=runner.layout)
+        wanted = [Port(spec.name, spec.nchw, "float32") for spec in suspect.inputs]
+        fed = pair(wanted, runner.inputs, reference_layout="NCHW", got_layout=runner.layout, what="input")
+        samples = (
+            {one.got: one.from_reference(feed[one.reference]) for one in fed} for feed in feeds(folder, suspect.inputs)
         )
-        samples = (fed.to_other(feed) for feed in feeds(folder, suspect.inputs))
-        rows = compare_runs(_golden_runs(suspect.golden), (runner.run(sample) for sample in samples), pairs)
+        rows = compare_runs(_golden_runs(suspect.golden), (runner.run(sample) for sample in samples), outputs)
     verdict = judge(rows, limits)
     return {
         "artifact": suspect.label,
         "precision": suspect.precision,
-        "runtime": type(runner).__name__,
+        "runtime": runner.runtime,
+        "notes": [one.note for one in outputs if one.note],
         "limits": limits.model_dump(exclude_none=True) if limits else {},
-        "outputs": [asdict(row) for row in rows],
+        "outputs": [row.to_json() for row in rows],
         "passed": verdict.passed,
         "failures": list(verdict.failures),
     }

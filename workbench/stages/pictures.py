@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.calib import pictures
+from workbench.calib.pictures import choose, write_fitted
+from workbench.calib.sets import find_pictures
 from workbench.engine.progress import Progress
 from workbench.engine.stage import Stage
 from workbench.engine.store import write_json
-from workbench.errors import ToolError
 from workbench.recipe.schema import Calibration, InputSpec
 
 
@@ -28,27 +28,20 @@ class Settings:
 
 def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Progress) -> None:
     """Write ``golden/<input>/*.png``, ``calibration/<input>/*.png`` and ``pictures.json``."""
-    found = pictures.find_pictures(settings.calibration.pictures, inputs["base"], cache=inputs["cache"])
-    golden, rest = pictures.hold_out(found.paths, settings.samples)
-    report: dict[str, object] = {}
-    for name, paths, count, least in (
+    found = find_pictures(settings.calibration.pictures, inputs["base"], cache=inputs["cache"])
+    golden = choose(found.paths, settings.samples)
+    rest = tuple(path for path in found.paths if path not in set(golden))
+    report: dict[str, object] = {"origin": found.origin}
+    for name, paths, count, minimum in (
         ("golden", golden, settings.samples, 1),
         ("calibration", rest, settings.calibration.count, settings.calibration.minimum),
     ):
         for spec in settings.inputs:
-            fitted = pictures.write_fitted(paths, spec, out / name / spec.name, count=count, progress=progress)
-            for path, reason in fitted.skipped:
-                progress.warn(f"{path}: not used: {reason}")
-            if len(fitted.used) < least:
-                raise ToolError(
-                    f"{len(fitted.used)} readable {name} pictures of {len(paths)}, {least} are needed",
-                    where=f"{settings.calibration.pictures}",
-                    fix="add pictures, or lower calibration.minimum or parity.samples",
-                    at=("calibration", "pictures"),
-                )
+            folder = out / name / spec.name
+            fitted = write_fitted(paths, spec, folder, count=count, minimum=minimum, progress=progress)
             report[name] = {
-                "used": [Path(path).name for path in fitted.used],
-                "skipped": [[Path(path).name, reason] for path, reason in fitted.skipped],
+                "used": [path.name for path in fitted.used],
+                "skipped": [[entry.path.name, entry.reason] for entry in fitted.skipped],
             }
     write_json(out / "pictures.json", report)
 

@@ -12,6 +12,7 @@ from workbench.calib.feeds import Feeds, feeds
 from workbench.engine.progress import Progress
 from workbench.engine.stage import Stage
 from workbench.engine.store import write_json
+from workbench.errors import WorkbenchError
 from workbench.graph import io
 from workbench.recipe.schema import Call, InputSpec
 from workbench.runtimes.onnxruntime import OnnxRunner
@@ -37,9 +38,14 @@ def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Pro
     golden = _files.read_golden(inputs["export"] / "golden.npz")
     specs = settings.inputs
     log: list[dict[str, object]] = []
-    for call in settings.passes:
+    for index, call in enumerate(settings.passes):
         before = io.to_bytes(model)
-        result = run_passes(model, [(call.name, call.options)], specs, progress=progress)
+        try:
+            result = run_passes(model, [(call.name, call.options)], specs, progress=progress)
+        except WorkbenchError as error:
+            if error.at is not None:
+                error.at = ("surgery", index, *error.at[2:])
+            raise
         for name, edits in result.log:
             log.append({"pass": name, "changed": list(edits.changed), "left": list(edits.left)})
             golden = {edits.renamed.get(output, output): values for output, values in golden.items()}
@@ -48,9 +54,11 @@ def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Pro
             samples = list(feeds(inputs["pictures"] / "golden", specs))
             golden |= _exposed(before, [str(name) for name in cut], samples)
         specs = result.inputs
+    if not settings.passes:
+        specs = run_passes(model, [], specs, progress=progress).inputs
     golden = {str(value.name): golden[str(value.name)] for value in model.graph.outputs}
     io.write(model, out / "model.onnx")
-    np.savez(out / "golden.npz", **golden)
+    _files.write_golden(out / "golden.npz", golden)
     _files.write_inputs(out, specs)
     write_json(out / "surgery.json", log)
 
