@@ -25,7 +25,7 @@ def depthwise(channels: int, *, stride: int = 1, dilation: int = 1, bias: bool =
 
 
 def named_convs(inputs: int, layers: Iterable[tuple[str, int, int]], *, linear: Iterable[str] = ()) -> nn.Sequential:
-    """Convolutions (name, width, kernel) in a row, a ReLU after each that `linear` does not name; ``pool*`` is a pool."""
+    """Convolutions (name, width, kernel) in a row, a ReLU after each not in `linear`; ``pool*`` is a pool."""
     row = nn.Sequential()
     bare = frozenset(linear)
     for name, width, kernel in layers:

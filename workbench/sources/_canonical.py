@@ -1,0 +1,74 @@
+"""Turn an exporter's ONNX into the canonical graph: the recipe's names and shapes, float32, nothing of its origin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx
+import onnx_ir as ir
+
+from workbench.errors import UnsupportedError
+from workbench.graph import io
+from workbench.recipe.schema import InputSpec, OutputSpec
+
+OPSETS = (17, 18)
+
+
+def canonical(model: ir.Model, inputs: Sequence[InputSpec], outputs: Sequence[OutputSpec]) -> ir.Model:
+    """A clean copy of `model`, whose graph inputs and outputs stand in the recipe's order.
+
+    Raises:
+        UnsupportedError: an input or output is not float32, an operator is not standard ONNX, or the graph gives one
+            tensor under two names.
+    """
+    graph = model.graph
+    specs: list[tuple[ir.Value, InputSpec | OutputSpec]] = [*zip(graph.inputs, inputs, strict=True)]
+    specs += zip(graph.outputs, outputs, strict=True)
+    if len({id(value) for value, _ in specs}) < len(specs):
+        raise UnsupportedError(
+            "one tensor of the network is used under two of the recipe's names", fix="keep one of the two"
+        )
+    for value, spec in specs:
+        if value.dtype not in (None, ir.DataType.FLOAT):
+            raise UnsupportedError(
+                f"tensor {spec.name!r} is {value.dtype.name.lower()} in the source; artifacts are made from float32",
+                fix="export the network in float32, and cut it so that its inputs and outputs are float",
+            )
+    _free_names(graph, {spec.name for _, spec in specs}, {id(value) for value, _ in specs})
+    for value, spec in specs:
+        value.name = spec.name
+        value.dtype = ir.DataType.FLOAT
+        value.shape = ir.Shape(spec.nchw)
+    graph.name = "network"
+    clean = ir.serde.deserialize_model(io.to_proto(model))
+    _standard(clean)
+    return clean
+
+
+def _free_names(graph: ir.Graph, wanted: set[str], keep: set[int]) -> None:
+    """Rename what stands in the way of the recipe's names, and the graph's own ends for the moment."""
+    values = [*graph.inputs, *graph.initializers.values(), *(out for node in graph for out in node.outputs)]
+    taken = {value.name for value in values} | wanted
+    for value in values:
+        if value.name not in wanted:
+            continue
+        name = f"{value.name}_inner" if id(value) not in keep else f"{value.name}_end"
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        value.name = name
+
+
+def _standard(model: ir.Model) -> None:
+    opset = model.opset_imports.get("", 0)
+    if opset not in OPSETS:
+        raise UnsupportedError(f"the export has opset {opset}", fix="the canonical graph is opset 17 or 18")
+    for node in model.graph.all_nodes():
+        if node.domain or not onnx.defs.has(node.op_type, opset, ""):
+            raise UnsupportedError(
+                f"operator {node.domain or 'ai.onnx'}::{node.op_type} is not standard ONNX",
+                where=f"node {node.name}",
+                fix="cut the network before it: name an earlier tensor as output",
+            )
+    model.opset_imports.clear()  # a domain that is imported and not used would only stop other tools
+    model.opset_imports[""] = opset
