@@ -12,11 +12,11 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from workbench import catalog
-from workbench.calib import pictures as picture_sets
+from workbench.calib.pictures import fingerprint
+from workbench.calib.sets import find_pictures
 from workbench.engine.runner import Outlook, Reporter, outlook, run
 from workbench.engine.stage import OutsideFile, Step
 from workbench.engine.store import Store, default_home
@@ -37,6 +37,7 @@ from workbench.stages import (
     surgery,
     target,
 )
+from workbench.stages._weights import Weights
 from workbench.stages.publish import Outcome
 
 
@@ -69,7 +70,7 @@ def store_of_environment() -> Store:
     return Store(default_home())
 
 
-def plan(loaded: LoadedRecipe, request: Request, store: Store) -> tuple[fetch.Weights | None, list[Outlook]]:
+def plan(loaded: LoadedRecipe, request: Request, store: Store) -> tuple[Weights | None, list[Outlook]]:
     """Where the weights are (None: they must be fetched first) and, per step, why it would run. Nothing is run.
 
     Raises:
@@ -122,15 +123,15 @@ def check(loaded: LoadedRecipe) -> None:
             )
 
 
-def steps(loaded: LoadedRecipe, weights: fetch.Weights | None, store: Store) -> list[Step]:
+def steps(loaded: LoadedRecipe, weights: Weights | None, store: Store) -> list[Step]:
     """The steps of a recipe, each after those it needs."""
     recipe = loaded.recipe
-    chosen = picture_sets.find_pictures(recipe.calibration.pictures, loaded.base, cache=store.home / "pictures")
+    chosen = find_pictures(recipe.calibration.pictures, loaded.base, cache=store.home / "pictures")
     pictured = Step(
         pictures.STAGE,
         pictures.Settings(recipe.calibration, recipe.inputs, recipe.parity.samples),
         outside={
-            "base": OutsideFile(loaded.base, picture_sets.fingerprint(chosen.paths)),
+            "base": OutsideFile(loaded.base, fingerprint(chosen.paths, chosen.root)),
             "cache": OutsideFile(store.home / "pictures", ""),
         },
     )
@@ -181,30 +182,16 @@ def environment(name: str, options: object) -> dict[str, str]:
     return found
 
 
-def _source_files(loaded: LoadedRecipe, weights: fetch.Weights | None) -> Mapping[str, OutsideFile]:
+def _source_files(loaded: LoadedRecipe, weights: Weights | None) -> Mapping[str, OutsideFile]:
     """The weights, the recipe's folder, and the code that defines the network."""
-    options = loaded.recipe.source.options
-    files = {"base": OutsideFile(loaded.base, _code_digest(options, loaded.base))}
+    source = loaded.recipe.source
+    code = catalog.load("source", source.name).fingerprint(source.options, base=loaded.base)
+    files = {"base": OutsideFile(loaded.base, code)}
     if weights is not None and weights.path is not None and weights.sha256 is not None:
         files["weights"] = OutsideFile(weights.path, weights.sha256)
     elif weights is None:
         files["weights"] = OutsideFile(Path(), "not fetched yet")
     return files
-
-
-def _code_digest(options: object, base: Path) -> str:
-    """The hash of the network's Python code, so that an edited definition is exported again."""
-    code = hashlib.sha256()
-    files: list[Path] = []
-    if checkout := getattr(options, "checkout", None):
-        files = sorted((base / checkout).rglob("*.py"))
-    elif (factory := getattr(options, "factory", None)) and str(factory).startswith("workbench."):
-        spec = find_spec(str(factory).partition(":")[0].rpartition(".")[0])  # of the folder: definitions share layers
-        files = sorted(Path(folder) for folder in spec.submodule_search_locations or ()) if spec else []
-        files = [file for folder in files for file in sorted(folder.glob("*.py"))]
-    for file in files:
-        code.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-    return code.hexdigest() if files else ""
 
 
 def _check_requirements(recipe: Recipe, request: Request) -> None:

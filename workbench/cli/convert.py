@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from workbench.stages.publish import Outcome
 
 
-@click.command()
+@click.command(short_help="Turn recipes into deployable, checked files.")
 @_options.recipes
 @_options.overrides
 @_options.weights

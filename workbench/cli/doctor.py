@@ -7,7 +7,7 @@ import click
 from workbench.cli import _options
 
 
-@click.command()
+@click.command(short_help="Show versions, toolchain, runners, disk.")
 @_options.as_json
 def command(as_json: bool) -> None:
     """Show versions, the Pulsar2 toolchain, runners for .axmodel, folders and free disk space.

@@ -9,7 +9,7 @@ import click
 from workbench.cli import _options
 
 
-@click.command()
+@click.command(short_help="Download and verify the weights of recipes.")
 @_options.recipes
 @_options.as_json
 def command(recipes: tuple[Path, ...], as_json: bool) -> None:

@@ -7,7 +7,7 @@ import click
 from workbench.cli import _options
 
 
-@click.command()
+@click.command(short_help="List the surgery passes and their options.")
 @_options.as_json
 def command(as_json: bool) -> None:
     """List the surgery passes with what they do, their options and an example line."""

@@ -9,7 +9,7 @@ import click
 from workbench.cli import _options
 
 
-@click.command()
+@click.command(short_help="Say what convert would run, and why.")
 @_options.recipes
 @_options.overrides
 @_options.weights

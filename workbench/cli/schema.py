@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 
-@click.command()
+@click.command(short_help="Print the JSON Schema of recipes.")
 def command() -> None:
     """Print the JSON Schema of recipes, with the options of every pass, target and source.
 

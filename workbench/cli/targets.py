@@ -7,7 +7,7 @@ import click
 from workbench.cli import _options
 
 
-@click.command()
+@click.command(short_help="List the targets and their options.")
 @_options.as_json
 def command(as_json: bool) -> None:
     """List the targets with their options and what this machine has for them."""

@@ -7,33 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.engine.progress import Progress
 from workbench.errors import SourceError
 from workbench.recipe.load import LoadedRecipe
 from workbench.sources import fetch
-
-
-@dataclass(frozen=True)
-class Weights:
-    """What the network will be built from.
-
-    Attributes:
-        path: the file; None when the network gets random weights, or needs no file.
-        sha256: of its content.
-        origin: where it was found, for people: given, cache, mirror, download, seeded, none.
-        not_deployable: why results must not be shipped; empty for real weights.
-    """
-
-    path: Path | None
-    sha256: str | None
-    origin: str
-    not_deployable: str = ""
-
-
-SEEDED = "seeded random weights, not the published ones"
+from workbench.stages._weights import SEEDED, Weights
 
 
 def look(loaded: LoadedRecipe, *, given: Path | None, mirrors: Sequence[Path], home: Path) -> Weights | None:

@@ -17,7 +17,7 @@ from workbench.engine.store import disk_error, sha256_file, write_json
 from workbench.errors import ToolError
 from workbench.recipe.schema import Recipe
 from workbench.stages import _files
-from workbench.stages.fetch import Weights
+from workbench.stages._weights import Weights
 
 TOOLS = (
     "ai-edge-litert",

@@ -1,0 +1,246 @@
+"""A tiny recipe, all the way: what is published, what runs again, and how failures end."""
+
+import json
+import os
+
+import _tiny
+import pytest
+
+from workbench import pipeline
+from workbench.engine.store import Store
+from workbench.errors import SourceError, ToolError, WorkbenchError
+from workbench.recipe.load import load
+
+STAGES = ["pictures", "export", "simplify", "surgery", "calibrate", "quantize", "onnx", "pulsar2", "parity", "report"]
+
+
+class Log:
+    """A reporter that keeps which stages ran, and what it was warned of."""
+
+    def __init__(self):
+        self.ran, self.warned = [], []
+
+    def begin(self, stage):
+        """Not kept: `end` tells what ran."""
+
+    def end(self, done):
+        if done.ran:
+            self.ran.append(done.step.name)
+
+    def step(self, done, total, what):
+        """Not kept."""
+
+    def note(self, text):
+        """Not kept."""
+
+    def warn(self, text):
+        self.warned.append(text)
+
+
+@pytest.fixture
+def bench(tmp_path, home):
+    """Run the tiny recipe; keyword arguments change its text or the request."""
+
+    class Bench:
+        store = Store(home)
+        folder = tmp_path / "recipes"
+        dist = tmp_path / "dist"
+
+        def convert(self, changes=None, **request):
+            recipe = _tiny.write(self.folder, **(changes or {}))
+            log = Log()
+            asked = pipeline.Request(**{"dist": self.dist, "mirrors": (self.folder,), **request})
+            return pipeline.convert(load(recipe), asked, self.store, log), log
+
+    return Bench()
+
+
+def test_a_recipe_becomes_checked_artifacts(bench):
+    """Every promised file is there, hashed in the manifest, judged in parity.json."""
+    outcome, log = bench.convert()
+
+    assert log.ran == STAGES
+    assert outcome.folder == bench.dist / "tiny"
+    names = {entry["path"] for entry in outcome.manifest["files"]}
+    assert {"tiny.onnx", "tiny.int8.onnx", "parity.json", "report.html", "pulsar2/AX650/config.json"} <= names
+    assert outcome.manifest["deployable"] is True
+    assert outcome.manifest["weights"]["seeded"] is False
+    judged = {entry["artifact"]: entry["passed"] for entry in outcome.parity["artifacts"]}
+    assert judged == dict.fromkeys(["exported", "simplified", "after surgery", "tiny.onnx", "tiny.int8.onnx"], True)
+    assert [skip["reason"] for skip in outcome.manifest["skipped"]] == ["no Pulsar2 toolchain"]
+
+
+def test_an_unchanged_second_run_runs_no_stage(bench):
+    """Everything comes from the store, and the published folder is left as it is."""
+    first, _ = bench.convert()
+    before = (first.folder / "manifest.json").stat().st_mtime_ns
+    second, log = bench.convert()
+
+    assert log.ran == []
+    assert second.changed is False
+    assert (second.folder / "manifest.json").stat().st_mtime_ns == before
+
+
+def test_changing_a_limit_runs_only_parity_and_its_page(bench):
+    """No graph is made again for another tolerance."""
+    bench.convert()
+    _, log = bench.convert({"max_abs: 1e-4": "max_abs: 2e-4"})
+
+    assert log.ran == ["parity", "report"]
+
+
+def test_two_machines_make_the_same_bytes(bench, tmp_path):
+    """Another store, another recipe folder, another dist: every published file is byte-identical."""
+    first, _ = bench.convert()
+    bench.store, bench.folder, bench.dist = Store(tmp_path / "h2"), tmp_path / "r2", tmp_path / "d2"
+    second, _ = bench.convert()
+
+    def contents(folder):
+        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    assert contents(first.folder) == contents(second.folder)
+
+
+def test_nothing_published_holds_a_path(bench, tmp_path):
+    """No artifact tells where it was made."""
+    outcome, _ = bench.convert()
+
+    for path in outcome.folder.rglob("*"):
+        if path.is_file():
+            assert str(tmp_path).encode() not in path.read_bytes(), path
+
+
+def test_a_missed_limit_never_replaces_a_good_result(bench):
+    """The failed run goes to tiny.failed with its verdict; the good one stays until the next good one."""
+    good, _ = bench.convert()
+    failed, _ = bench.convert({"cosine: 0.9": "cosine: 1.0"})
+
+    assert failed.folder == bench.dist / "tiny.failed"
+    assert failed.manifest["deployable"] is False
+    assert any("cosine" in failure and "below the limit" in failure for failure in failed.failures)
+    assert json.loads((good.folder / "manifest.json").read_text())["deployable"] is True
+    bench.convert()
+    assert not failed.folder.exists()
+
+
+def test_files_a_user_put_beside_ours_survive(bench):
+    """Publishing replaces what we made and nothing else."""
+    outcome, _ = bench.convert()
+    (outcome.folder / "notes.txt").write_text("mine")
+    bench.convert({"max_abs: 1e-4": "max_abs: 2e-4"})
+
+    assert (outcome.folder / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_that_is_not_ours_is_not_replaced(bench):
+    """dist/tiny with somebody's files and no manifest is an error, and stays."""
+    (bench.dist / "tiny").mkdir(parents=True)
+    (bench.dist / "tiny" / "thesis.tex").write_text("x")
+
+    with pytest.raises(ToolError, match="not a result of workbench"):
+        bench.convert()
+    assert (bench.dist / "tiny" / "thesis.tex").read_text() == "x"
+
+
+def test_a_damaged_published_file_is_mended(bench):
+    """What is in dist is verified by content, not by its presence."""
+    outcome, _ = bench.convert()
+    (outcome.folder / "tiny.onnx").write_bytes(b"x")
+    again, log = bench.convert()
+
+    assert log.ran == []
+    assert again.changed
+    assert (outcome.folder / "tiny.onnx").stat().st_size > 1000
+
+
+def test_unreachable_weights_are_exit_3_with_the_ways_out(bench):
+    """A graph that is its own weights cannot be seeded."""
+    with pytest.raises(SourceError) as caught:
+        bench.convert(mirrors=())
+
+    assert caught.value.exit_code == 3
+    assert all(
+        way in caught.value.fix for way in ("--weights", "WORKBENCH_MIRROR", "https://example.invalid/tiny.onnx")
+    )
+
+
+def test_require_axmodel_fails_before_any_work(bench):
+    """Without a toolchain the wait is not even begun."""
+    with pytest.raises(ToolError, match="no Pulsar2 toolchain") as caught:
+        bench.convert(require=("axmodel",))
+
+    assert "PULSAR2_HOME" in caught.value.fix
+    assert not bench.dist.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message", "where"),
+    [
+        ({"[1, 17, 16, 24]": "[1, 17, 32, 48]"}, "heat", ":7:"),
+        ({"coco17": "coco71"}, "coco71", ":8:"),
+        ({"coco17": "coco18"}, "17 heat maps for the 18 joints", ":7:"),
+        ({"name: heat,": "name: hat,"}, "hat", ":7:"),
+        ({"count: 6, minimum: 4": "count: 6, pictures: nowhere"}, "nowhere", ":10:"),
+    ],
+)
+def test_a_recipe_that_contradicts_the_network_is_placed_at_its_line(bench, change, message, where):
+    """What only the network or the disk can know is still an error of the recipe, with its line."""
+    with pytest.raises(WorkbenchError, match=message) as caught:
+        bench.convert(change)
+
+    assert f"tiny.yaml{where}" in str(caught.value)
+    assert caught.value.fix
+
+
+def test_plan_says_what_would_run_and_runs_nothing(bench):
+    """Before a run everything is a first run; after it nothing is."""
+    recipe = load(_tiny.write(bench.folder))
+    request = pipeline.Request(dist=bench.dist, mirrors=(bench.folder,))
+    _, before = pipeline.plan(recipe, request, bench.store)
+
+    assert [look.reasons for look in before] == [("first run",)] * len(STAGES)
+    assert not bench.dist.exists()
+    bench.convert()
+    found, after = pipeline.plan(recipe, request, bench.store)
+    assert [look.step.name for look in after] == STAGES
+    assert not any(look.reasons for look in after)
+    assert found.origin in ("mirror", "cache")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_dist_is_an_error_with_a_fix(bench):
+    """The stages are kept; only publishing failed."""
+    bench.dist.mkdir()
+    bench.dist.chmod(0o500)
+
+    with pytest.raises(ToolError, match="the disk refuses"):
+        bench.convert()
+
+
+def test_a_dist_that_is_a_file_is_an_error_with_a_fix(bench):
+    """Nothing is overwritten, nothing half-written."""
+    bench.dist.write_text("x")
+
+    with pytest.raises(ToolError, match="the disk refuses") as caught:
+        bench.convert()
+    assert "--dist" in caught.value.fix
+    assert bench.dist.read_text() == "x"
+
+
+def test_ctrl_c_while_publishing_leaves_the_old_result_whole(bench, monkeypatch):
+    """An interrupt in the middle of copying changes nothing."""
+    import shutil
+
+    outcome, _ = bench.convert()
+    before = {path.name: path.read_bytes() for path in outcome.folder.iterdir() if path.is_file()}
+
+    def interrupted(source, to):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copy", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            bench.convert({"max_abs: 1e-4": "max_abs: 3e-4"})
+
+    assert {path.name: path.read_bytes() for path in outcome.folder.iterdir() if path.is_file()} == before
+    assert [path.name for path in bench.dist.iterdir()] == ["tiny"]

@@ -1,0 +1,101 @@
+"""`workbench calib`: calibration pictures, drawn, looked at or packed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from workbench.cli import _options
+
+
+@click.group(short_help="Draw, show or pack calibration pictures.")
+def command() -> None:
+    """Draw the calibration people, or see and pack what a recipe is calibrated on."""
+
+
+@command.command()
+@click.option(
+    "--out", type=_options.FILE, default=Path("calib_data/people"), show_default=True, help="Folder to write."
+)
+@click.option("--count", type=click.IntRange(1, 10_000), default=32, show_default=True, help="Pictures to draw.")
+@click.option("--seed", type=int, default=None, help="Another seed draws other people.")
+def synth(out: Path, count: int, seed: int | None) -> None:
+    """Draw people with exact COCO-17 keypoints: the same bytes on every run (CC0)."""
+    from workbench.calib.people import SEED, draw_people
+    from workbench.cli._display import Display
+
+    with Display("people") as display:
+        draw_people(out, count, SEED if seed is None else seed, progress=display)
+    click.echo(f"{count} pictures, keypoints.json and manifest.json in {out}")
+
+
+@command.command()
+@_options.recipe
+@_options.overrides
+@_options.as_json
+def show(recipe: Path, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Say which pictures a recipe is calibrated on and which it is judged by."""
+    import json
+
+    from workbench.calib.pictures import choose, fingerprint
+    from workbench.calib.sets import find_pictures
+    from workbench.pipeline import store_of_environment
+    from workbench.recipe.load import load
+
+    loaded = load(recipe, overrides)
+    spec = loaded.recipe.calibration
+    found = find_pictures(spec.pictures, loaded.base, cache=store_of_environment().home / "pictures")
+    golden = choose(found.paths, loaded.recipe.parity.samples)
+    used = choose([path for path in found.paths if path not in set(golden)], spec.count)
+    report = {
+        "origin": found.origin,
+        "found": len(found.paths),
+        "fingerprint": fingerprint(found.paths, found.root),
+        "parity": [path.name for path in golden],
+        "calibration": [path.name for path in used],
+    }
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+        return
+    click.echo(f"{found.origin}: {len(found.paths)} pictures in {found.root}")
+    click.echo(f"parity       {len(golden)}: {', '.join(path.name for path in golden)}")
+    click.echo(f"calibration  {len(used)}: {', '.join(path.name for path in used)}")
+    click.echo(f"fingerprint  {report['fingerprint']}")
+
+
+@command.command()
+@_options.recipe
+@_options.overrides
+@click.option("--out", type=_options.FILE, required=True, help="Folder for <input>.tar.")
+@click.option("--format", "form", type=click.Choice(["image", "numpy"]), default="image", show_default=True)
+def pack(recipe: Path, overrides: tuple[str, ...], out: Path, form: str) -> None:
+    """Write the calibration archives Pulsar2 reads: fitted PNG pictures, or float32 .npy tensors."""
+    import tempfile
+
+    from workbench.calib.pack import pack_images, pack_numpy
+    from workbench.calib.pictures import choose, read_fitted, write_fitted
+    from workbench.calib.preprocess import to_tensor
+    from workbench.calib.sets import find_pictures
+    from workbench.cli._display import Display
+    from workbench.pipeline import store_of_environment
+    from workbench.recipe.load import load
+
+    loaded = load(recipe, overrides)
+    calibration = loaded.recipe.calibration
+    found = find_pictures(calibration.pictures, loaded.base, cache=store_of_environment().home / "pictures")
+    golden = set(choose(found.paths, loaded.recipe.parity.samples))
+    rest = [path for path in found.paths if path not in golden]
+    out.mkdir(parents=True, exist_ok=True)
+    for spec in loaded.recipe.inputs:
+        with Display(spec.name) as display, tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / spec.name
+            fitted = write_fitted(
+                rest, spec, folder, count=calibration.count, minimum=calibration.minimum, progress=display
+            )
+            archive = out / f"{spec.name}.tar"
+            if form == "image":
+                pack_images(folder, archive)
+            else:
+                pack_numpy((to_tensor(picture, spec) for picture in read_fitted(folder)), archive)
+        click.echo(f"{archive}: {len(fitted.used)} pictures")
