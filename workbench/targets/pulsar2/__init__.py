@@ -1,1 +1,75 @@
+"""AXera NPUs through Pulsar2: configuration, calibration archives and a build script; compiled when the tool is there.
 
+A chip's folder is called as the recipe names the chip, its model in lower case: ``pulsar2/AX650/config.json``,
+``<name>.ax650.axmodel``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from workbench.errors import ToolError
+from workbench.graph.io import write_bytes
+from workbench.runtimes import pulsar2_tool
+from workbench.targets._target import Artifact, TargetJob
+from workbench.targets.pulsar2 import calibration, render, rules
+from workbench.targets.pulsar2.compiling import compile_kit
+from workbench.targets.pulsar2.options import Options
+
+__all__ = ["TOOLS", "VERSION", "Options", "build", "environment"]
+
+VERSION = 1
+TOOLS = ("jinja2",)
+
+
+def environment(options: Options) -> dict[str, str]:
+    """The toolchain that `build` will use; ``none`` when there is none. A program that is found is started once."""
+    if options.compile == "never":
+        return {"pulsar2": "not asked for"}
+    found = pulsar2_tool.find()
+    return {"pulsar2": found.identity if found else "none"}
+
+
+def build(job: TargetJob[Options]) -> list[Artifact]:
+    """Write the kit of every chip to ``pulsar2/<chip>/`` and compile it when a toolchain is found.
+
+    Raises:
+        RecipeErrors: the recipe asks for what Pulsar2 would refuse or misread.
+        ToolError: the disk is full, or the toolchain failed; its log stays in the chip's folder.
+    """
+    known = rules.facts(job.model)
+    toolchain = pulsar2_tool.find() if job.options.compile == "auto" else None
+    artifacts: list[Artifact] = []
+    for chip in job.options.chips:
+        artifacts += [Artifact(path) for path in _kit(job, chip, known)]
+        artifacts += _compiled(job, chip, toolchain)
+    return artifacts
+
+
+def _kit(job: TargetJob[Options], chip: str, known: rules.Facts) -> list[str]:
+    """Write what Pulsar2 needs for `chip`; returns the paths relative to the job's folder."""
+    inside = render.folder(chip)
+    config, script = job.out / inside / render.CONFIG, job.out / inside / render.SCRIPT
+    write_bytes(render.config(job.name, chip, job.inputs, job.options, known).encode(), config)
+    packed = calibration.write(job.inputs, job.pictures, job.out / inside, job.options.input)
+    write_bytes(render.script(job.name, chip, job.options).encode(), script)
+    _executable(script)
+    return [f"{inside}/{path}" for path in (render.CONFIG, *packed, render.SCRIPT)]
+
+
+def _compiled(job: TargetJob[Options], chip: str, toolchain: pulsar2_tool.Toolchain | None) -> list[Artifact]:
+    """The compiled model and its companions, or why it is missing."""
+    path = f"{job.name}.{chip.lower()}.axmodel"
+    if job.options.compile == "never":
+        return [Artifact(path, "axmodel", "not asked for", "set targets.pulsar2.compile to auto")]
+    if toolchain is None:
+        return [Artifact(path, "axmodel", pulsar2_tool.MISSING, pulsar2_tool.FIX)]
+    added = compile_kit(toolchain, job.name, chip, job.options, job.model, job.out, job.progress)
+    return [Artifact(one, "axmodel" if one == path else None) for one in added]
+
+
+def _executable(path: Path) -> None:
+    try:
+        path.chmod(0o755)
+    except OSError as error:
+        raise ToolError(f"cannot write: {error.strerror}", where=str(path), fix="use another disk") from error

@@ -1,0 +1,237 @@
+"""The Pulsar2 target from a graph to files: without a toolchain, and with a stand-in for it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from PIL import Image
+
+from workbench.engine.progress import Silent
+from workbench.errors import RecipeErrors, ToolError, UnsupportedError
+from workbench.recipe.schema import InputSpec
+from workbench.targets._target import Artifact, TargetJob
+from workbench.targets.pulsar2 import Options, build, environment
+
+SPEC = InputSpec(name="image", shape=(1, 3, 4, 6), color="BGR", mean=(128,), std=(256,))
+KIT = ["pulsar2/AX650/config.json", "pulsar2/AX650/calibration/image.tar", "pulsar2/AX650/build.sh"]
+
+
+@pytest.fixture
+def job(tmp_path, programs):
+    """A job over a one-operator graph and three pictures; no toolchain is in reach."""
+    x = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 4, 6])
+    y = helper.make_tensor_value_info("heat", TensorProto.FLOAT, [1, 3, 4, 6])
+    graph = helper.make_graph([helper.make_node("Relu", ["image"], ["heat"])], "g", [x], [y])
+    onnx.save(helper.make_model(graph), tmp_path / "canonical.onnx")
+    pictures = tmp_path / "pictures" / "image"
+    pictures.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for index in range(3):
+        pixels = random.integers(0, 256, (4, 6, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(pictures / f"{index:05d}.png")
+
+    def make(out: str = "out", spec: InputSpec = SPEC, **options: object) -> TargetJob[Options]:
+        folder = tmp_path / out
+        folder.mkdir()
+        return TargetJob(
+            name="net",
+            options=Options.model_validate(options),
+            model=tmp_path / "canonical.onnx",
+            quantized=None,
+            inputs=(spec,),
+            pictures=tmp_path / "pictures",
+            out=folder,
+            progress=Silent(),
+        )
+
+    return make
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Path and content of every file below `folder`."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_without_a_toolchain_the_kit_is_written_and_the_model_skipped(job):
+    """Config, calibration and script are there; the compiled model is promised, missing, and says how to get it."""
+    made = job()
+    *kit, model = build(made)
+    assert [one.path for one in kit] == KIT
+    assert model.path == "net.ax650.axmodel"
+    assert (model.precision, model.skipped) == ("axmodel", "no Pulsar2 toolchain")
+    assert "PULSAR2_HOME" in model.fix
+    assert sorted(files(made.out)) == sorted(KIT)
+    assert os.access(made.out / KIT[2], os.X_OK)
+
+
+def test_the_same_bytes_on_every_run(job):
+    """Two builds write the same files."""
+    first, second = job("first"), job("second")
+    build(first)
+    build(second)
+    assert files(first.out) == files(second.out)
+
+
+def test_pictures_are_packed_as_they_are(job, tmp_path):
+    """Mode u8 packs the fitted pictures, unchanged."""
+    made = job()
+    build(made)
+    with tarfile.open(made.out / KIT[1]) as archive:
+        members = {member.name: archive.extractfile(member).read() for member in archive}
+    assert members == files(tmp_path / "pictures" / "image")
+
+
+def test_tensors_are_what_the_network_takes(job, tmp_path):
+    """Mode fp32 packs float32 tensors with the batch axis, in the network's colour order, normalized."""
+    made = job(input="fp32")
+    build(made)
+    with tarfile.open(made.out / KIT[1]) as archive:
+        first = np.load(io.BytesIO(archive.extractfile(archive.getmembers()[0]).read()))
+    pixels = np.asarray(Image.open(tmp_path / "pictures" / "image" / "00000.png"), np.float32)
+    expected = (pixels[:, :, ::-1].transpose(2, 0, 1)[np.newaxis] - 128) / 256
+    assert first.dtype == np.float32
+    np.testing.assert_array_equal(first, expected)
+
+
+def test_every_chip_gets_its_own_kit(job):
+    """Two chips make two folders, named as the recipe names the chips; the models' names are in lower case."""
+    made = job(chips=["AX650", "AX630C"])
+    paths = [one.path for one in build(made)]
+    assert "pulsar2/AX630C/config.json" in paths
+    assert "net.ax630c.axmodel" in paths
+    assert json.loads((made.out / "pulsar2/AX630C/config.json").read_text())["target_hardware"] == "AX620E"
+
+
+def test_compile_never_asks_no_tool(job, programs):
+    """With compile: never a toolchain in reach is left alone."""
+    programs("pulsar2")
+    model = build(job(compile="never"))[-1]
+    assert model.skipped == "not asked for"
+    assert "compile to auto" in model.fix
+
+
+def test_the_tool_is_part_of_the_key(programs):
+    """What the result depends on names the tool's version and build, or says that there is none."""
+    assert environment(Options()) == {"pulsar2": "none"}
+    programs("pulsar2")
+    assert environment(Options()) == {"pulsar2": "7.0-standin 0000standin"}
+    assert environment(Options(compile="never")) == {"pulsar2": "not asked for"}
+
+
+@pytest.mark.parametrize("mode", ["u8", "fp32"])
+def test_with_a_toolchain_the_model_is_compiled(job, programs, mode):
+    """The stand-in takes our configuration and archives, and its model is taken over with log and table."""
+    programs("pulsar2")
+    made = job(input=mode, precision_analysis=True)
+    artifacts = build(made)
+    assert artifacts[3:] == [
+        Artifact("net.ax650.axmodel", "axmodel"),
+        Artifact("pulsar2/AX650/precision_analysis_table.txt"),
+        Artifact("pulsar2/AX650/build.log"),
+    ]
+    compiled = onnx.load(made.out / "net.ax650.axmodel")
+    assert [node.op_type for node in compiled.graph.node] == ["neu mode"]
+    assert "calibrate image: 3 samples" in (made.out / "pulsar2/AX650/build.log").read_text()
+    assert sorted(files(made.out)) == sorted(one.path for one in artifacts)
+
+
+def test_compiled_in_a_container(job, programs, tmp_path, monkeypatch):
+    """Through a container engine the same files come back, and only a copy of the kit was mounted."""
+    state = tmp_path / "engine"
+    (state / "root").mkdir(parents=True)
+    (state / "images").write_text("pulsar2:7.0 bbbb\n")
+    monkeypatch.setenv("STANDIN_DOCKER", str(state))
+    programs("docker")
+    monkeypatch.setenv("PULSAR2_IMAGE", "pulsar2:7.0")
+    programs("pulsar2")  # reached only inside the stand-in's container, which shares this PATH
+    made = job()
+    assert build(made)[3] == Artifact("net.ax650.axmodel", "axmodel")
+    run = [json.loads(line) for line in (state / "calls.jsonl").read_text().splitlines()][-1]
+    assert run[run.index("--volume") + 1] == f"{made.out}/.pulsar2-work:/data"
+    assert run[run.index("--workdir") + 1] == "/data/pulsar2/AX650"
+    assert not (made.out / ".pulsar2-work").exists()
+
+
+@pytest.mark.parametrize(
+    ("fail", "message"),
+    [
+        ("licence", "Sentinel key not found"),
+        ("operator", "dont support LRN"),
+        ("signal", "was killed by SIGKILL"),
+        ("nothing", "wrote no compiled.axmodel"),
+        ("empty", "an ONNX file without a graph"),
+        ("truncated", "damaged model"),
+        ("plain", "without an NPU part"),
+    ],
+)
+def test_a_failing_tool_leaves_its_log_and_no_model(job, programs, monkeypatch, fail, message):
+    """However the tool fails, it is one ToolError, the log stays where the error says, and no model is there."""
+    programs("pulsar2")
+    made = job()
+    monkeypatch.setenv("STANDIN_FAIL", fail)
+    with pytest.raises(ToolError, match=message) as caught:
+        build(made)
+    assert caught.value.where == str(made.out / "pulsar2/AX650/build.log")
+    assert Path(caught.value.where).is_file()
+    assert not list(made.out.glob("*.axmodel"))
+    assert not (made.out / ".pulsar2-work").exists()
+
+
+@pytest.mark.parametrize("back_end", ["path", "package", "container"])
+def test_the_script_compiles_by_itself(job, programs, tmp_path, monkeypatch, back_end):
+    """build.sh, started from anywhere, compiles the published files with each kind of toolchain."""
+    made = job()
+    build(made)
+    (made.out / "net.onnx").write_bytes(made.model.read_bytes())
+    programs("pulsar2", tmp_path / "package" / "bin" if back_end == "package" else tmp_path / "programs")
+    if back_end == "package":
+        monkeypatch.setenv("PULSAR2_HOME", str(tmp_path / "package"))
+    if back_end == "container":
+        state = tmp_path / "engine"
+        (state / "root").mkdir(parents=True)
+        (state / "images").write_text("pulsar2:7.0 bbbb\n")
+        monkeypatch.setenv("STANDIN_DOCKER", str(state))
+        monkeypatch.setenv("PULSAR2_IMAGE", "pulsar2:7.0")
+        programs("docker")
+    done = subprocess.run([made.out / KIT[2]], cwd="/", capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert (made.out / "pulsar2/AX650/build/compiled.axmodel").is_file()
+
+
+def test_the_script_without_a_tool_says_how(job):
+    """build.sh exits 3 with the ways to a toolchain when there is none."""
+    made = job()
+    build(made)
+    done = subprocess.run([made.out / KIT[2]], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3
+    assert "no Pulsar2 toolchain: put pulsar2 on PATH" in done.stderr
+
+
+def test_a_larger_batch_is_refused(job):
+    """Calibration goes one picture at a time, so a batch is an error that says so."""
+    with pytest.raises(UnsupportedError, match="takes 2 pictures at once"):
+        build(job(spec=SPEC.model_copy(update={"shape": (2, 3, 4, 6)})))
+
+
+def test_an_input_the_model_lacks_is_refused(job):
+    """The configuration is held against the model before anything is packed."""
+    made = job(spec=SPEC.model_copy(update={"name": "imgae"}))
+    with pytest.raises(RecipeErrors, match="did you mean 'image'"):
+        build(made)
+
+
+def test_no_pictures_is_an_error(job, tmp_path):
+    """An empty archive is never written without a word."""
+    for picture in (tmp_path / "pictures" / "image").iterdir():
+        picture.unlink()
+    with pytest.raises(ToolError, match="no calibration pictures for input 'image'"):
+        build(job())

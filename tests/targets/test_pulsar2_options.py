@@ -1,0 +1,38 @@
+"""What a recipe may say to the Pulsar2 target."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from workbench.targets.pulsar2 import Options
+
+
+def test_the_default_is_one_chip_with_8_bit_input():
+    """Nothing has to be said."""
+    options = Options()
+    assert (options.chips, options.npu_mode, options.input) == (("AX650",), "NPU1", "u8")
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"chips": ["AX65O"]}, r"no chip called 'AX65O' \(did you mean 'AX650'\?\)"),
+        ({"chips": []}, "at least 1 item"),
+        ({"chips": ["AX650", "AX650"]}, "chip AX650 is listed twice"),
+        ({"chips": ["AX650", "AX630C"], "npu_mode": "NPU3"}, r"AX630C has no NPU3 \(use NPU1 or NPU2\)"),
+        ({"chip": "AX650"}, "Extra inputs"),
+        ({"input": "int8"}, "'u8' or 'fp32'"),
+        ({"timeout_minutes": 0}, "greater than 0"),
+    ],
+)
+def test_mistakes_are_told(said, message):
+    """Wrong options say what is wrong and what would be right."""
+    with pytest.raises(ValidationError, match=message):
+        Options.model_validate(said)
+
+
+def test_editors_can_complete_chips():
+    """The JSON Schema lists every chip and alias."""
+    names = Options.model_json_schema()["properties"]["chips"]["items"]["enum"]
+    assert {"AX650", "AX630C", "M57"} <= set(names)

@@ -1,0 +1,110 @@
+"""Rendered configurations and scripts: golden files, and what they must agree with."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workbench.errors import RecipeError, RecipeErrors
+from workbench.recipe.schema import InputSpec
+from workbench.targets.pulsar2 import render
+from workbench.targets.pulsar2.options import Options
+from workbench.targets.pulsar2.rules import Facts
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "standins"))
+from build_config import mistakes
+
+BGR = InputSpec(name="data", shape=(1, 3, 256, 456), color="BGR", mean=(128,), std=(256,))
+RGB = InputSpec(
+    name="image", shape=(1, 192, 160, 3), layout="NHWC", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)
+)
+GRAY = InputSpec(name="depth.map-0", shape=(1, 1, 64, 64), color="GRAY", std=(255,))
+CASES = {
+    "u8_bgr.ax650": ("AX650", (BGR,), Options()),
+    "u8_two_inputs.ax630c": (
+        "AX630C",
+        (RGB, GRAY),
+        Options(chips=("AX630C",), npu_mode="NPU2", calibration_method="KL", precision_analysis=True),
+    ),
+    "fp32_rgb.m57": ("M57", (RGB,), Options(chips=("M57",), input="fp32", calibration_method="Percentile")),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_configurations_are_golden(case, golden):
+    """The rendered configuration is the reviewed one, byte for byte."""
+    chip, inputs, options = CASES[case]
+    golden(f"pulsar2/{case}.json", render.config("net", chip, inputs, options))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_vendors_table_takes_them(case):
+    """Fields, types and enum values are those of the vendor's table, read a second time by the stand-in."""
+    chip, inputs, options = CASES[case]
+    assert mistakes(json.loads(render.config("net", chip, inputs, options)), "BuildConfig") == []
+
+
+def test_the_script_is_golden_and_a_shell_reads_it(golden, tmp_path):
+    """The build script is the reviewed one, and sh finds no syntax error in it."""
+    text = render.script("net", "AX630C", Options(chips=("AX630C",), npu_mode="NPU2"))
+    golden("pulsar2/build.sh", text)
+    (tmp_path / "build.sh").write_text(text)
+    subprocess.run(["sh", "-n", str(tmp_path / "build.sh")], check=True)
+
+
+def test_calibration_and_runtime_see_the_same_colours():
+    """For 8-bit input one colour order stands in both formats, with mean and std the same for both."""
+    made = json.loads(render.config("net", "AX650", (BGR,), Options()))
+    (processor,), (data,) = made["input_processors"], made["quant"]["input_configs"]
+    assert processor["tensor_format"] == processor["src_format"] == "BGR"
+    assert processor["mean"] == data["calibration_mean"] == [128.0] * 3
+    assert processor["std"] == data["calibration_std"] == [256.0] * 3
+    assert (processor["src_dtype"], processor["src_layout"], processor["tensor_layout"]) == ("U8", "NHWC", "NCHW")
+
+
+def test_float_input_embeds_nothing():
+    """For float input mean 0 and std 1 are written out and no layout changes."""
+    made = json.loads(render.config("net", "AX650", (RGB,), Options(input="fp32")))
+    (processor,), (data,) = made["input_processors"], made["quant"]["input_configs"]
+    assert (processor["mean"], processor["std"], processor["src_dtype"]) == ([0.0] * 3, [1.0] * 3, "FP32")
+    assert processor["src_layout"] == processor["tensor_layout"] == "NCHW"
+    assert data["calibration_format"] == "Numpy"
+    assert "calibration_mean" not in data
+
+
+def test_a_factor_written_as_std_is_refused():
+    """A recipe with std 1/255 never becomes a configuration."""
+    wrong = InputSpec(name="x", shape=(1, 3, 8, 8), std=(1 / 255,))
+    with pytest.raises(RecipeErrors, match="looks like a factor") as caught:
+        render.config("net", "AX650", (wrong,), Options())
+    assert "pulsar2/AX650/config.json:" in str(caught.value)
+
+
+def test_names_are_held_against_the_model():
+    """An input that the model does not have is refused with the near miss."""
+    with pytest.raises(RecipeErrors, match="did you mean 'dat'"):
+        render.config("net", "AX650", (BGR,), Options(), Facts({"dat": (1, 3, 256, 456)}, {}))
+
+
+def test_strange_input_names_become_safe_files():
+    """Dots become underscores, as in the tool's own files."""
+    assert render.archives((GRAY,)) == ("calibration/depth_map-0.tar",)
+
+
+def test_inputs_that_would_share_a_file_are_refused():
+    """Two names that differ only in such characters are an error at the second one."""
+    other = InputSpec(name="depth_map-0", shape=(1, 1, 64, 64), color="GRAY")
+    with pytest.raises(RecipeError, match="would share the file calibration/depth_map-0") as caught:
+        render.archives((GRAY, other))
+    assert caught.value.at == ("inputs", 1, "name")
+
+
+def test_arguments_are_the_documented_ones():
+    """An alias is compiled for its chip; paths are relative to the kit."""
+    assert " ".join(render.arguments("net", "AX8850", Options(chips=("AX8850",), npu_mode="NPU3"))) == (
+        "build --input ../../net.onnx --config config.json --output_dir build --target_hardware AX650 --npu_mode NPU3"
+    )
