@@ -160,6 +160,7 @@ class TensorFlowRunner:
         SourceError: the file is no graph, does more than compute, or lacks a tensor.
     """
 
+    runtime = "TensorFlow"
     layout: Literal["NCHW", "NHWC"] = "NHWC"
 
     def __init__(

@@ -8,7 +8,7 @@ import onnx
 import onnx_ir as ir
 
 from workbench.errors import UnsupportedError
-from workbench.graph import io
+from workbench.graph import io, shapes, walk
 from workbench.recipe.schema import InputSpec, OutputSpec
 
 OPSETS = (17, 18)
@@ -18,8 +18,8 @@ def canonical(model: ir.Model, inputs: Sequence[InputSpec], outputs: Sequence[Ou
     """A clean copy of `model`, whose graph inputs and outputs stand in the recipe's order.
 
     Raises:
-        UnsupportedError: an input or output is not float32, an operator is not standard ONNX, or the graph gives one
-            tensor under two names.
+        UnsupportedError: an input or output is not float32, an operator is not standard ONNX, the graph gives one
+            tensor under two names, or its shapes contradict the recipe's.
     """
     graph = model.graph
     specs: list[tuple[ir.Value, InputSpec | OutputSpec]] = [*zip(graph.inputs, inputs, strict=True)]
@@ -40,8 +40,11 @@ def canonical(model: ir.Model, inputs: Sequence[InputSpec], outputs: Sequence[Ou
         value.dtype = ir.DataType.FLOAT
         value.shape = ir.Shape(spec.nchw)
     graph.name = "network"
+    check_standard(model)
+    for domain in set(model.opset_imports) - {""}:  # imported and not used, it would only stop other tools
+        del model.opset_imports[domain]
     clean = ir.serde.deserialize_model(io.to_proto(model))
-    _standard(clean)
+    shapes.refresh(clean)
     return clean
 
 
@@ -59,16 +62,19 @@ def _free_names(graph: ir.Graph, wanted: set[str], keep: set[int]) -> None:
         value.name = name
 
 
-def _standard(model: ir.Model) -> None:
+def check_standard(model: ir.Model) -> None:
+    """Make sure that every operator is one of ONNX's own, in an opset that the workbench takes.
+
+    Raises:
+        UnsupportedError: another opset or operator; the message names the node.
+    """
     opset = model.opset_imports.get("", 0)
     if opset not in OPSETS:
         raise UnsupportedError(f"the export has opset {opset}", fix="the canonical graph is opset 17 or 18")
     for node in model.graph.all_nodes():
-        if node.domain or not onnx.defs.has(node.op_type, opset, ""):
+        if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type, opset, ""):
             raise UnsupportedError(
                 f"operator {node.domain or 'ai.onnx'}::{node.op_type} is not standard ONNX",
-                where=f"node {node.name}",
+                where=walk.label(node),
                 fix="cut the network before it: name an earlier tensor as output",
             )
-    model.opset_imports.clear()  # a domain that is imported and not used would only stop other tools
-    model.opset_imports[""] = opset

@@ -18,14 +18,6 @@ from workbench.errors import SourceError, ToolError
 _PATIENCE = 900.0  # seconds for one git command
 
 
-def cache_folder() -> Path:
-    """Where checkouts are kept: ``WORKBENCH_CACHE``, else the user's cache folder."""
-    chosen = os.environ.get("WORKBENCH_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "workbench"
-
-
 def fetch(repository: str, commit: str, cache: Path) -> Path:
     """The files of `commit`, in a folder below `cache`; git is asked only once.
 
@@ -38,7 +30,7 @@ def fetch(repository: str, commit: str, cache: Path) -> Path:
         SourceError: git or the network failed, or what came is not that commit.
         ToolError: the git program is missing, or the cache cannot be written.
     """
-    final = cache / "git" / commit
+    final = cache / commit
     if final.is_dir():
         _verify(final, commit, repository)
         return final
@@ -55,7 +47,7 @@ def fetch(repository: str, commit: str, cache: Path) -> Path:
                 aside.replace(final)
     except OSError as error:
         raise ToolError(
-            f"cannot write the cache: {error.strerror}", where=str(final), fix="free some space, or set WORKBENCH_CACHE"
+            f"cannot write the cache: {error.strerror}", where=str(final), fix="free some space, or set WORKBENCH_HOME"
         ) from error
     return final
 

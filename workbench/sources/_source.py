@@ -5,7 +5,8 @@ A source is one file in this folder, found by its name (``source: {kind: <name>}
 - ``class Options(Strict)``: the keys that ``source:`` may have besides ``kind``;
 - ``export(options, weights, inputs, outputs, samples, *, base, progress) -> Exported``;
 - ``fingerprint(options, *, base) -> str``: a hash of the code the network is made of, for the cache key; empty where
-  the weights file is the whole network.
+  the weights file is the whole network;
+- ``TOOLS``: the distributions whose versions can change the export.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class Source(Protocol):
     """The module of a source kind."""
 
     Options: type[Any]
+    TOOLS: tuple[str, ...]
 
     def export(
         self,

@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 
 from workbench.catalog import did_you_mean
 from workbench.engine.progress import Progress, track
+from workbench.engine.store import default_home
 from workbench.errors import RecipeError, SourceError, UnsupportedError
 from workbench.recipe.schema import InputSpec, OutputSpec, Strict
 from workbench.runtimes._quiet import quiet
@@ -32,6 +33,7 @@ from workbench.sources._state_dict import StateDict
 if TYPE_CHECKING:
     import torch
 
+TOOLS = ("torch", "onnxscript", "onnx-ir")
 _OPSET = 18
 
 
@@ -136,7 +138,7 @@ def _network(
         root = _folder(options.checkout, base)
     elif options.repository is not None and options.commit is not None:
         progress.note(f"code from {options.repository} at {options.commit[:12]}")
-        root = _checkout.fetch(options.repository, options.commit, _checkout.cache_folder())
+        root = _checkout.fetch(options.repository, options.commit, default_home() / "checkouts")
     with contextlib.ExitStack() as stack:
         if root is not None:
             stack.enter_context(_checkout.importable(root, options.factory.partition(":")[0]))

@@ -1,0 +1,41 @@
+"""Give the Resize nodes of a TensorFlow export the sizes and modes that other tools agree on."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from workbench.graph import attributes, constants, shapes, walk
+
+_NEAREST = "tf_half_pixel_for_nn"
+
+
+def repair(model: ir.Model) -> None:
+    """Change Resize nodes in place, without changing what they compute.
+
+    1. Scales that do not divide evenly become sizes: tf2onnx writes 7/12 as a float32, and 12 times that is 6.99...,
+       which ONNX rounds down to 6.
+    2. ``tf_half_pixel_for_nn`` left the standard with opset 13; floor((i + 0.5) * s) is half_pixel rounded up.
+
+    Raises:
+        UnsupportedError: the graph's shapes contradict each other.
+    """
+    for node in walk.nodes(model.graph, "Resize"):
+        if attributes.text(node, "coordinate_transformation_mode", "half_pixel") == _NEAREST:
+            node.attributes["coordinate_transformation_mode"] = ir.AttrString(
+                "coordinate_transformation_mode", "half_pixel"
+            )
+            node.attributes["nearest_mode"] = ir.AttrString("nearest_mode", "round_prefer_ceil")
+        scales = constants.array(node.inputs[2]) if len(node.inputs) > 2 else None
+        if scales is None or not scales.size:
+            continue
+        # Only now, for this node: the shapes behind an earlier Resize are right once that one is repaired.
+        before = shapes.infer(model).get(node.inputs[0].name or "") if node.inputs[0] is not None else None
+        if before is None or not all(isinstance(size, int) for size in before):
+            continue
+        exact = np.array(before, np.float64) * scales.astype(np.float64)
+        sizes = np.rint(exact).astype(np.int64)
+        if not np.array_equal(exact, sizes):
+            node.replace_input_with(2, None)
+            constants.put(model.graph, node, 3, sizes, f"{node.name or 'resize'}_sizes")
+    shapes.refresh(model)
