@@ -1,0 +1,163 @@
+"""Picture sets: what a recipe's calibration source names, read as hostile input and written fitted to the network."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from workbench.calib import png
+from workbench.calib.preprocess import fit_picture, upright
+from workbench.engine.progress import Progress, Silent, track
+from workbench.errors import RecipeError, ToolError
+from workbench.recipe.schema import InputSpec
+
+AT = ("calibration", "pictures")
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
+LARGEST = 100_000_000  # pixels; about four times the largest camera picture, and 400 MB once decoded
+_SHOWN = 3  # reasons named in an error
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file that was to be a picture and is not, with the reason."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class FittedReport:
+    """What `write_fitted` did: the pictures written, in the order of their files, and those left out."""
+
+    used: tuple[Path, ...]
+    skipped: tuple[Unreadable, ...]
+
+
+def choose(paths: Sequence[Path], count: int) -> tuple[Path, ...]:
+    """At most `count` of `paths`, evenly spread over their order; the same ones on every run."""
+    if count >= len(paths):
+        return tuple(paths)
+    return tuple(paths[index * len(paths) // count] for index in range(count))
+
+
+def open_picture(path: Path) -> Image.Image | Unreadable:
+    """The picture in `path`, decoded, upright, in mode RGB, RGBA or L; or why it cannot be read. Never raises."""
+    try:
+        if not path.is_file():  # a pipe would block the run, a folder has no pixels
+            return Unreadable(path, "no such file" if not path.exists() else "not a file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns about sizes and broken metadata; both are judged here
+            with Image.open(path, formats=FORMATS) as picture:
+                width, height = picture.size
+                if width * height > LARGEST:
+                    return Unreadable(path, f"{width} x {height} pixels is more than {LARGEST // 1_000_000} megapixels")
+                picture.load()
+                return upright(picture)
+    except Image.DecompressionBombError:
+        return Unreadable(path, f"more than {LARGEST // 1_000_000} megapixels")
+    except UnidentifiedImageError:
+        return Unreadable(path, f"not a picture ({', '.join(FORMATS)} are read)")
+    except MemoryError:
+        return Unreadable(path, "too large for this machine's memory")
+    except Exception as error:  # decoders on hostile bytes raise nearly anything: struct, zlib, Key, Value, Overflow
+        return Unreadable(path, " ".join(str(error).split())[:200] or type(error).__name__)
+
+
+def fingerprint(paths: Sequence[Path], root: Path) -> str:
+    """A sha256 over the names (relative to `root`, in order) and the contents of `paths`, for cache keys.
+
+    A file that cannot be read counts as such, so that the key moves when it is mended.
+    """
+    total = hashlib.sha256()
+    for path in paths:
+        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+        total.update(f"{name}\0{_content(path)}\n".encode("utf-8", "surrogateescape"))
+    return total.hexdigest()
+
+
+def write_fitted(
+    paths: Sequence[Path],
+    spec: InputSpec,
+    folder: Path,
+    *,
+    count: int,
+    minimum: int = 1,
+    progress: Progress | None = None,
+) -> FittedReport:
+    """Write `choose(paths, count)`, fitted to `spec`, as ``00000.png``, ``00001.png``, ... into `folder`.
+
+    Pictures are 8-bit RGB (grey when `spec.color` is GRAY) without metadata, one in memory at a time; equal input gives
+    equal bytes. Unreadable ones are left out, warned about and reported, not replaced.
+
+    Raises:
+        RecipeError: fewer than `minimum` could be read.
+        ToolError: `folder` cannot be written.
+    """
+    says = progress or Silent()
+    chosen = choose(paths, count)
+    used: list[Path] = []
+    skipped: list[Unreadable] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in track(chosen, says, "pictures"):
+            picture = open_picture(path)
+            if isinstance(picture, Unreadable):
+                skipped.append(picture)
+                continue
+            (folder / f"{len(used):05d}.png").write_bytes(png.encode(fit_picture(picture, spec)))
+            used.append(path)
+    except OSError as error:
+        raise ToolError(
+            f"cannot write the fitted pictures: {error.strerror}",
+            where=str(folder),
+            fix="check the disk's free space and the folder's permissions",
+        ) from error
+    if len(used) < minimum:
+        raise _too_few(len(chosen), len(used), minimum, skipped)
+    for unreadable in skipped[:_SHOWN]:
+        says.warn(f"calibration picture {unreadable.path.name} left out: {unreadable.reason}")
+    if len(skipped) > _SHOWN:
+        says.warn(f"{len(skipped)} of {len(chosen)} calibration pictures could not be read")
+    return FittedReport(tuple(used), tuple(skipped))
+
+
+def read_fitted(folder: Path) -> Iterator[npt.NDArray[np.uint8]]:
+    """The pictures `write_fitted` wrote, in its order, one at a time: uint8 (H, W, 3) RGB or (H, W, 1).
+
+    Raises:
+        ToolError: one of them is damaged.
+    """
+    for path in sorted(folder.glob("*.png")):
+        picture = open_picture(path)
+        if isinstance(picture, Unreadable):
+            raise ToolError(picture.reason, where=str(path), fix="it was written by an earlier step: run that again")
+        pixels = np.asarray(picture)
+        yield pixels.reshape(*pixels.shape[:2], -1)
+
+
+def _content(path: Path) -> str:
+    try:
+        if not path.is_file():
+            return "missing"
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return f"unreadable: {error.strerror}"
+
+
+def _too_few(found: int, readable: int, minimum: int, skipped: Sequence[Unreadable]) -> RecipeError:
+    reasons = "; ".join(f"{entry.path.name}: {entry.reason}" for entry in skipped[:_SHOWN])
+    more = f"; and {len(skipped) - _SHOWN} more" if len(skipped) > _SHOWN else ""
+    unreadable = f", {len(skipped)} unreadable ({reasons}{more})" if skipped else ""
+    return RecipeError(
+        f"{found} pictures found{unreadable}: {readable} are too few, {minimum} are needed",
+        fix="mend or add pictures, or lower calibration.minimum",
+        at=AT,
+    )
