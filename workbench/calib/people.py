@@ -37,8 +37,8 @@ def draw_people(folder: Path, count: int = COUNT, seed: int = SEED, progress: Pr
         RecipeError: `folder` holds something else than an earlier output, or `count` or `seed` is out of range.
         ToolError: it cannot be written.
     """
-    if not 1 <= count <= 1000 or not 0 <= seed < 2**32:
-        raise RecipeError(f"cannot draw {count} pictures from seed {seed}", fix="1..1000 pictures, seed 0..4294967295")
+    if not 1 <= count <= 10_000 or not 0 <= seed < 2**32:
+        raise RecipeError(f"cannot draw {count} pictures from seed {seed}", fix="1..10000 pictures, seed 0..4294967295")
     try:
         _refuse_others(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -72,11 +72,13 @@ def drawn_set(cache: Path | None = None, progress: Progress | None = None) -> Pa
             raise ToolError(
                 f"the drawn people are damaged: {'; '.join(problems[:3])}",
                 where=str(_REPOSITORY),
-                fix=f"draw them again: workbench calib synth {_REPOSITORY}",
+                fix=f"draw them again: workbench calib synth --out {_REPOSITORY}",
             )
         return _REPOSITORY
     if cache is None:
-        raise ToolError("the drawn people are not beside the package", fix="draw them: workbench calib synth FOLDER")
+        raise ToolError(
+            "the drawn people are not beside the package", fix="draw them: workbench calib synth --out FOLDER"
+        )
     folder = cache / f"people-{GENERATOR}-{SEED}-{COUNT}"
     if not folder.exists() or check_set(folder):
         shutil.rmtree(folder, ignore_errors=True)  # ours alone, and damaged
@@ -86,7 +88,8 @@ def drawn_set(cache: Path | None = None, progress: Progress | None = None) -> Pa
 
 def picture_files(folder: Path) -> tuple[Path, ...]:
     """The pictures of a drawn set, in order; other files that lie there are not among them."""
-    return tuple(folder / name for name in sorted(_listed(folder)) if name.endswith(".png"))
+    names = [name for name in _listed(folder) if name.endswith(".png")]
+    return tuple(folder / name for name in sorted(names, key=lambda name: int(name[:-4])))
 
 
 def check_set(folder: Path) -> list[str]:
@@ -179,9 +182,11 @@ def _listed(folder: Path) -> dict[str, dict[str, Any]]:
         ours = manifest["origin"] == ORIGIN
         files = {str(name): dict(entry) for name, entry in manifest["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ToolError("no manifest of drawn people", where=str(path), fix="workbench calib synth FOLDER") from error
+        raise ToolError(
+            "no manifest of drawn people", where=str(path), fix="workbench calib synth --out FOLDER"
+        ) from error
     if not ours or not all(re.fullmatch(r"\d{3,4}\.png|keypoints\.json", name) for name in files):
-        raise ToolError("not a manifest of drawn people", where=str(path), fix="workbench calib synth FOLDER")
+        raise ToolError("not a manifest of drawn people", where=str(path), fix="workbench calib synth --out FOLDER")
     return files
 
 
