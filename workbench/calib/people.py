@@ -22,6 +22,7 @@ SEED = 8
 COUNT = 32
 ORIGIN = "drawn by workbench calib synth"
 LICENCE = "CC0-1.0"
+_DRAW = "draw them: workbench calib synth --out FOLDER"
 _MANIFEST, _KEYPOINTS = "manifest.json", "keypoints.json"
 _REPOSITORY = Path(__file__).resolve().parents[2] / "calib_data" / "people"
 
@@ -76,9 +77,7 @@ def drawn_set(cache: Path | None = None, progress: Progress | None = None) -> Pa
             )
         return _REPOSITORY
     if cache is None:
-        raise ToolError(
-            "the drawn people are not beside the package", fix="draw them: workbench calib synth --out FOLDER"
-        )
+        raise ToolError("the drawn people are not beside the package", fix=_DRAW)
     folder = cache / f"people-{GENERATOR}-{SEED}-{COUNT}"
     if not folder.exists() or check_set(folder):
         shutil.rmtree(folder, ignore_errors=True)  # ours alone, and damaged
@@ -182,11 +181,9 @@ def _listed(folder: Path) -> dict[str, dict[str, Any]]:
         ours = manifest["origin"] == ORIGIN
         files = {str(name): dict(entry) for name, entry in manifest["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ToolError(
-            "no manifest of drawn people", where=str(path), fix="workbench calib synth --out FOLDER"
-        ) from error
+        raise ToolError("no manifest of drawn people", where=str(path), fix=_DRAW) from error
     if not ours or not all(re.fullmatch(r"\d{3,4}\.png|keypoints\.json", name) for name in files):
-        raise ToolError("not a manifest of drawn people", where=str(path), fix="workbench calib synth --out FOLDER")
+        raise ToolError("not a manifest of drawn people", where=str(path), fix=_DRAW)
     return files
 
 
