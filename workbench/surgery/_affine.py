@@ -21,7 +21,8 @@ def affine(node: ir.Node, data: ir.Value, channels: int, *, rank: int) -> tuple[
         rank: number of axes of `data`.
 
     Returns:
-        scale and shift, each (channels,), not finite for a division by zero; None when the node is something else.
+        scale and shift, each (channels,), the scale not finite for a division by zero; None when the node is something
+        else.
     """
     if not walk.is_op(node, "Add", "Sub", "Mul", "Div") or len(node.inputs) != 2:
         return None

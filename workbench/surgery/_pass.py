@@ -159,7 +159,7 @@ def _takes(model: ir.Model) -> None:
     """Whether passes can work on this model at all.
 
     Raises:
-        UnsupportedError: an old operator set, local functions, or a subgraph that passes an outer tensor through.
+        UnsupportedError: an old operator set, or local functions.
     """
     opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
     if opset < _OLDEST_OPSET:
@@ -167,15 +167,6 @@ def _takes(model: ir.Model) -> None:
     if model.functions:
         names = ", ".join(sorted(function.name for function in model.functions.values()))
         raise UnsupportedError(f"the graph calls local functions ({names})", fix="inline them before surgery")
-    for node in model.graph:
-        for inner in walk.inner_graphs(node):
-            outer = next((value for value in inner.outputs if value.graph is not inner), None)
-            if outer is not None:
-                raise UnsupportedError(
-                    f"a subgraph returns '{outer.name}', which it does not make",
-                    where=walk.label(node),
-                    fix="put an Identity into the subgraph, or export the network again",
-                )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -26,21 +26,13 @@ class Surgery:
     log: tuple[tuple[str, Edits], ...]
     inputs: tuple[InputSpec, ...]
 
-    @property
-    def renamed(self) -> Mapping[str, str]:
-        """The tensors of the first graph that have another name in the last: name before -> name after.
-
-        A tensor that a later pass removed is not in it.
-        """
-        now: dict[str, str] = {}
+    def now_called(self, name: str) -> str | None:
+        """What the tensor `name` of the first graph is called in the last; None when a pass removed it."""
         for _, edits in self.log:
-            taken = set(now.values())
-            for first, name in tuple(now.items()):
-                now[first] = edits.renamed.get(name, name)
-            now.update((old, new) for old, new in edits.renamed.items() if old not in taken and old not in now)
-            gone = set(edits.removed)
-            now = {first: name for first, name in now.items() if name not in gone}
-        return now
+            if name in edits.removed:
+                return None
+            name = edits.renamed.get(name, name)
+        return name
 
     def __bool__(self) -> bool:
         return any(edits for _, edits in self.log)

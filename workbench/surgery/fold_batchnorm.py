@@ -84,7 +84,7 @@ def _chain(layer: ir.Node, left: dict[ir.Node, str]) -> tuple[list[ir.Node], Dou
         if isinstance(step, str):
             left[node] = step
             break
-        if not (np.isfinite(step[0]).all() and np.isfinite(step[1]).all()):
+        if not np.isfinite(step[0]).all():
             left[node] = "it divides by zero"
             break
         scale, shift = scale * step[0], shift * step[0] + step[1]

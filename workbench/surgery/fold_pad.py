@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from workbench.graph import attributes, constants, splice, walk
+from workbench.surgery._clip import never_negative
 from workbench.surgery._pass import Edits, Pass, control_flow
 
 _NON_NEGATIVE = ("Relu", "Sigmoid", "HardSigmoid", "Softmax", "Softplus", "Exp", "Sqrt", "Abs")
@@ -160,8 +161,7 @@ def _never_negative(value: ir.Value | None, depth: int) -> bool:
     if walk.is_op(node, *_NON_NEGATIVE):
         return True
     if walk.is_op(node, "Clip"):
-        low = constants.scalar(node.inputs[1]) if len(node.inputs) > 1 else None
-        return low is not None and low >= 0
+        return never_negative(node)
     if walk.is_op(node, *_KEEP_SIGN):
         return all(_never_negative(source, depth - 1) for source in node.inputs)
     return False

@@ -94,11 +94,11 @@ def _chain(value: ir.Value) -> tuple[list[ir.Node], PreprocessChange | None, str
         if node.outputs[0].is_graph_output():
             reason = f"{walk.label(node)}: its result is a graph output"
             break
-        scale, shift = scale * step[0], shift * step[0] + step[1]
-        chain.append(node)
-        if not (np.isfinite(scale).all() and np.isfinite(shift).all()):
+        if not np.isfinite(step[0]).all():
             reason = f"{walk.label(node)}: it divides by zero"
             break
+        scale, shift = scale * step[0], shift * step[0] + step[1]
+        chain.append(node)
         if (scale > 0).all():
             lifted, reason = len(chain), None
             change = PreprocessChange(mean=_numbers(-shift / scale), std=_numbers(1 / scale))

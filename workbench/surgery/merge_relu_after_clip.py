@@ -7,7 +7,8 @@ from typing import Self
 
 import onnx_ir as ir
 
-from workbench.graph import constants, splice, walk
+from workbench.graph import splice, walk
+from workbench.surgery import _clip
 from workbench.surgery._pass import Edits, Pass, control_flow
 
 
@@ -15,7 +16,8 @@ from workbench.surgery._pass import Edits, Pass, control_flow
 class MergeReluAfterClip(Pass):
     """Remove a Relu beside a Clip whose minimum is 0 or more: the Clip does its work.
 
-    1. Clip(a, b) then Relu, 0 <= a: all that comes out of the Clip is at least 0. Readers of the Relu read the Clip.
+    1. Clip(a, b) then Relu, 0 <= a and 0 <= b: all that comes out of the Clip is at least 0. Readers of the Relu read
+       the Clip.
     2. Relu then Clip(a, b), 0 <= a: max(max(x, 0), a) = max(x, a). The Clip reads what the Relu read. The Relu goes
        when nothing else reads it.
     3. A graph output keeps its name. TensorFlow's ReLU6 arrives as such pairs.
@@ -54,8 +56,8 @@ def _after(relu: ir.Node, changed: list[str], left: list[str], renamed: dict[str
     clip = walk.producer(relu.inputs[0], "Clip")
     if clip is None:
         return
-    if not _cuts_below_zero(clip):
-        left.append(f"{walk.label(relu)}: {walk.label(clip)} has no constant minimum of 0 or more")
+    if not _clip.never_negative(clip):
+        left.append(f"{walk.label(relu)}: {walk.label(clip)} has no constant bounds of 0 or more")
         return
     kept, gone = clip.outputs[0], relu.outputs[0]
     names = (kept.name, gone.name)
@@ -76,7 +78,7 @@ def _after(relu: ir.Node, changed: list[str], left: list[str], renamed: dict[str
 def _before(clip: ir.Node, changed: list[str], left: list[str]) -> None:
     """Rule 2, as often as it applies."""
     while (relu := walk.producer(clip.inputs[0], "Relu")) is not None:
-        if not _cuts_below_zero(clip):
+        if not _clip.raises_to_zero(clip):
             left.append(f"{walk.label(relu)}: {walk.label(clip)} has no constant minimum of 0 or more")
             return
         if walk.only_consumer(relu.outputs[0]) is not clip:
@@ -86,11 +88,6 @@ def _before(clip: ir.Node, changed: list[str], left: list[str]) -> None:
         clip.replace_input_with(0, relu.inputs[0])
         splice.remove(relu)
         changed.append(line)
-
-
-def _cuts_below_zero(clip: ir.Node) -> bool:
-    low = constants.scalar(clip.inputs[1]) if len(clip.inputs) > 1 else None
-    return low is not None and low >= 0
 
 
 PASS = MergeReluAfterClip

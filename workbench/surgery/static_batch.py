@@ -14,6 +14,7 @@ from workbench.graph import attributes, constants, shapes, walk
 from workbench.surgery._pass import Edits, Pass, control_flow
 
 Old = int | str | None
+_UNNAMED = "workbench_batch"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +74,12 @@ def _rebatch(model: ir.Model, batch: int) -> list[str]:
     old = next(iter(fixed), 1)  # what a constant may have built in; a traced graph with a symbol saw 1
     if all(dims[0] == batch for dims in before.values()) and not symbols:
         return []
+    for value in inputs:
+        if value.shape is not None and before[value][0] is None:
+            # Inference forgets that two unknown sizes are one; a symbol is carried through.
+            value.shape = ir.Shape([_UNNAMED, *before[value][1:]])
+    olds: set[Old] = {old, None, _UNNAMED, *symbols}
     known = shapes.infer(model)
-    # Inference names an unknown size itself, so its name for the batch is the one to look for further down.
-    olds: set[Old] = {old, None, *symbols, *(known[value.name][0] for value in inputs if value.name)}
     changed = []
     if old != batch:
         for node in walk.nodes(model.graph, "Reshape", "Resize"):
