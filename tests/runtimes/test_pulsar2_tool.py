@@ -223,3 +223,10 @@ def test_a_folder_that_cannot_be_mounted(tmp_path):
     folder.mkdir()
     with pytest.raises(ToolError, match="cannot mount a folder with ':'"):
         Toolchain("container", "7.0", "", "docker", "pulsar2:7.0").run(["build"], folder, tmp_path / "log", Silent())
+
+
+def test_the_wrapped_image_starts_as_workbench_does():
+    """The entry point in toolchain/ holds exactly the lines that are given to plain vendor images."""
+    text = (Path(__file__).resolve().parents[2] / "toolchain" / "entrypoint.sh").read_text("utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert "\n".join(lines) + "\n" == pulsar2_tool.CONTAINER_SCRIPT
