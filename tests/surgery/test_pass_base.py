@@ -161,3 +161,10 @@ def test_a_recipe_error_knows_its_option():
         CutOutputs(tensors=("y", "aa"))(graph(RELU))
     assert caught.value.at == ("tensors", 1)
     assert caught.value.fix == "did you mean 'a'?"
+
+
+def test_a_nan_in_the_file_is_no_change():
+    """A constant that is not a number equals itself, bit for bit."""
+    model = graph("(float[1] x) => (float[1] y) { c = Constant<value_float = 1.0>() y = Add(x, c) }")
+    node(model, "c").attributes["value_float"] = ir.AttrFloat32("value_float", float("nan"))
+    assert not StaticBatch()(model)
