@@ -207,10 +207,14 @@ def test_the_script_compiles_by_itself(job, programs, tmp_path, monkeypatch, bac
     assert (made.out / "pulsar2/AX650/build/compiled.axmodel").is_file()
 
 
-def test_the_script_without_a_tool_says_how(job):
-    """build.sh exits 3 with the ways to a toolchain when there is none."""
+def test_the_script_says_what_is_missing(job):
+    """build.sh exits 3 and says what is missing: the model, or a toolchain."""
     made = job()
     build(made)
+    done = subprocess.run([made.out / KIT[2]], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3
+    assert "../../net.onnx is not here" in done.stderr
+    (made.out / "net.onnx").write_bytes(made.model.read_bytes())
     done = subprocess.run([made.out / KIT[2]], capture_output=True, text=True, timeout=60)
     assert done.returncode == 3
     assert "no Pulsar2 toolchain: put pulsar2 on PATH" in done.stderr

@@ -5,6 +5,10 @@
 set -eu
 cd -- "$(dirname -- "$0")"
 set -- build --input ../../net.onnx --config config.json --output_dir build --target_hardware AX620E --npu_mode NPU2
+if [ ! -f ../../net.onnx ]; then
+  echo "../../net.onnx is not here: put the model there; the recipe's target 'onnx' writes it" >&2
+  exit 3
+fi
 
 if [ -n "${PULSAR2_IMAGE:-}" ]; then
   root=$(cd ../.. && pwd)

@@ -104,6 +104,7 @@ def script(name: str, chip: str, options: Options) -> str:
         .get_template("build.sh.j2")
         .render(
             name=name,
+            model=f"{ROOT}/{name}.onnx",
             chip=chip,
             arguments=arguments(name, chip, options),
             output_dir=OUTPUT_DIR,
