@@ -26,8 +26,9 @@ _ROLES = {
 def settle(graph: ir.Graph) -> None:
     """Reorder and rename in place; the graph's inputs keep their names, its outputs those of their tensors.
 
-    The graph must have no subgraphs. Nodes stand before their readers, the first operand's side first. A number that tf2onnx gave is dropped; a tensor
-    without a name of its own is called after its node, a weight after the first node that reads it.
+    The graph must have no subgraphs. Nodes stand before their readers, the first operand's side first. A number that
+    tf2onnx gave is dropped; a tensor without a name of its own is called after its node, a weight after the first node
+    that reads it.
     """
     splice.prune(graph)
     nodes = _ordered(graph)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import pickletools
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 _LARGEST = 64 * 2**20  # bytes of pickle that are looked at; tensors are stored outside of it
-_HARMLESS = ("torch", "collections.OrderedDict", "collections.Counter", "_codecs.encode")
+# What plain checkpoints are made of: tensors, storages, sizes and dtypes; not whole networks such as torch.nn...Linear.
+_HARMLESS = re.compile(r"torch\.(_utils\.|storage\.)?\w+|collections\.(OrderedDict|Counter)|_codecs\.encode")
 
 
 def wanted_code(path: Path) -> str | None:
@@ -31,7 +33,7 @@ def wanted_code(path: Path) -> str | None:
                 data = file.read(_LARGEST)
         except OSError:
             return None
-    return next((name for name in _globals(io.BytesIO(data)) if not name.startswith(_HARMLESS)), None)
+    return next((name for name in _globals(io.BytesIO(data)) if not _HARMLESS.fullmatch(name)), None)
 
 
 def _globals(stream: BinaryIO) -> Iterator[str]:

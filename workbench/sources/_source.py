@@ -134,28 +134,35 @@ def only_nchw(kind: str, inputs: Sequence[InputSpec], outputs: Sequence[OutputSp
             )
 
 
-def check_golden(golden: Sequence[Mapping[str, npt.NDArray[Any]]], outputs: Sequence[OutputSpec]) -> None:
-    """Compare the golden outputs, in NCHW, with the recipe's shapes.
+def check_shapes(results: Mapping[str, npt.NDArray[Any]], outputs: Sequence[OutputSpec]) -> None:
+    """Compare one run's outputs, in NCHW, with the recipe's shapes.
 
     Raises:
         RecipeError: a shape differs; the one that the network gives is named in the recipe's layout.
-        SourceError: the network gives no finite numbers.
     """
     for index, spec in enumerate(outputs):
-        for tensors in golden:
-            value = tensors[spec.name]
-            given = list(value.shape)
-            if given != list(spec.nchw):
-                if spec.layout == "NHWC" and len(given) == 4:
-                    given = [given[0], given[2], given[3], given[1]]
-                raise RecipeError(
-                    f"output {spec.name!r} is {given} in the network, {list(spec.shape)} in the recipe",
-                    fix=f"write shape: {given}" if len(given) == 4 else "an output has four dimensions, batch first",
-                    at=("outputs", index, "shape"),
-                )
+        given = list(results[spec.name].shape)
+        if given != list(spec.nchw):
+            if spec.layout == "NHWC" and len(given) == 4:
+                given = [given[0], given[2], given[3], given[1]]
+            raise RecipeError(
+                f"output {spec.name!r} is {given} in the network, {list(spec.shape)} in the recipe",
+                fix=f"write shape: {given}" if len(given) == 4 else "an output has four dimensions, batch first",
+                at=("outputs", index, "shape"),
+            )
+
+
+def check_finite(golden: Sequence[Mapping[str, npt.NDArray[Any]]]) -> None:
+    """Refuse golden outputs that no artifact could be compared with.
+
+    Raises:
+        SourceError: the network gives NaN or infinity.
+    """
+    for number, results in enumerate(golden):
+        for name, value in results.items():
             if not np.isfinite(value).all():
                 raise SourceError(
-                    f"the network gives NaN or infinity in output {spec.name!r}",
+                    f"the network gives NaN or infinity in output {name!r} of sample {number}",
                     fix="check the weights file, and the mean and std of the recipe's input",
                 )
 

@@ -19,7 +19,8 @@ from workbench.sources._canonical import OPSETS, canonical
 from workbench.sources._source import (
     Exported,
     Tensors,
-    check_golden,
+    check_finite,
+    check_shapes,
     from_layout,
     need_weights,
     no_such_tensor,
@@ -60,7 +61,9 @@ def export(
     _check_ports(model.graph, inputs, outputs)
     try:
         golden = _golden(path, inputs, outputs, samples, progress)
-        check_golden(golden, outputs)
+        for results in golden:
+            check_shapes(results, outputs)
+        check_finite(golden)
         return Exported(canonical(model, inputs, outputs), golden)
     except ToolError as error:
         error.where = error.where if str(path) in error.where else f"{path}: {error.where}".removesuffix(": ")

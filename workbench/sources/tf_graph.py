@@ -5,7 +5,7 @@ The only door to tf2onnx.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,8 @@ from workbench.sources._canonical import canonical, check_standard
 from workbench.sources._source import (
     Exported,
     Tensors,
-    check_golden,
+    check_finite,
+    check_shapes,
     from_layout,
     need_weights,
     no_such_tensor,
@@ -35,6 +36,8 @@ from workbench.sources._source import (
 
 if TYPE_CHECKING:
     from tensorflow.core.framework.graph_pb2 import GraphDef
+
+    from workbench.runtimes.tensorflow import FrozenFunction
 
 TOOLS = ("tensorflow", "tensorflow-cpu", "tf2onnx", "onnx-ir")
 _OPSET = 18
@@ -67,19 +70,28 @@ def export(
     _check_inputs(graph, inputs)
     try:
         part, run = _prepared(graph, inputs, outputs)
-        golden: list[Tensors] = []
-        zeros = {spec.name: np.zeros(spec.nchw, np.float32) for spec in inputs}
-        for sample in track(samples or [zeros], progress, "golden outputs"):
-            results = run([to_layout(sample[spec.name], spec.layout) for spec in inputs])
-            named = zip(outputs, results, strict=True)
-            golden.append({spec.name: from_layout(result, spec.layout) for spec, result in named})
-        check_golden(golden, outputs)
+        check_shapes(
+            _results(run, {spec.name: np.zeros(spec.nchw, np.float32) for spec in inputs}, inputs, outputs), outputs
+        )
+        golden = [_results(run, sample, inputs, outputs) for sample in track(samples, progress, "golden outputs")]
+        check_finite(golden)
         progress.note("converting the graph")
         model = _to_onnx(part, inputs, outputs)
     except ToolError as error:
         error.where = f"{path}: {error.where}" if error.where else str(path)
         raise
-    return Exported(canonical(model, inputs, outputs), golden if samples else [])
+    return Exported(canonical(model, inputs, outputs), golden)
+
+
+def _results(
+    run: FrozenFunction,
+    sample: Mapping[str, npt.NDArray[np.float32]],
+    inputs: Sequence[InputSpec],
+    outputs: Sequence[OutputSpec],
+) -> Tensors:
+    """What TensorFlow computes of one canonical sample, canonical again."""
+    results = run([to_layout(sample[spec.name], spec.layout) for spec in inputs])
+    return {spec.name: from_layout(result, spec.layout) for spec, result in zip(outputs, results, strict=True)}
 
 
 def _check_names(graph: GraphDef, inputs: Sequence[InputSpec], outputs: Sequence[OutputSpec]) -> None:
@@ -134,7 +146,7 @@ def _check_inputs(graph: GraphDef, inputs: Sequence[InputSpec]) -> None:
 
 def _prepared(
     graph: GraphDef, inputs: Sequence[InputSpec], outputs: Sequence[OutputSpec]
-) -> tuple[GraphDef, Callable[[Sequence[npt.NDArray[np.generic]]], list[npt.NDArray[np.generic]]]]:
+) -> tuple[GraphDef, FrozenFunction]:
     """The part of the graph that the recipe names, and that part as a function."""
     starts = [spec.source_tensor for spec in inputs]
     ends = [spec.source_tensor for spec in outputs]

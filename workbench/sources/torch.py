@@ -27,7 +27,7 @@ from workbench.sources._canonical import canonical
 from workbench.sources._factory import ZOO, find, zoo, zoo_folder
 from workbench.sources._pickle import wanted_code
 from workbench.sources._results import Picker, match
-from workbench.sources._source import Exported, Tensors, check_golden, from_layout, only_nchw
+from workbench.sources._source import Exported, Tensors, check_finite, check_shapes, from_layout, only_nchw
 from workbench.sources._state_dict import StateDict
 
 if TYPE_CHECKING:
@@ -116,16 +116,22 @@ def export(
     torch = import_torch()
     with _network(torch, options, weights, base, progress) as network, torch.no_grad():
         zeros = [torch.zeros(spec.shape) for spec in inputs]
-        pick = match(_run(network, zeros, inputs), outputs)
+        first = _run(network, zeros, inputs)
+        pick = match(first, outputs)
+        check_shapes(_named(pick(first), outputs), outputs)
         golden: list[Tensors] = []
         for sample in track(samples, progress, "golden outputs"):
-            result = _run(network, [torch.from_numpy(np.array(sample[s.name])) for s in inputs], inputs)
-            tensors = [from_layout(tensor.numpy(), "NCHW") for tensor in pick(result)]
-            golden.append(dict(zip((spec.name for spec in outputs), tensors, strict=True)))
-        check_golden(golden, outputs)
+            arrays = [torch.from_numpy(np.array(sample[spec.name])) for spec in inputs]
+            golden.append(_named(pick(_run(network, arrays, inputs)), outputs))
+        check_finite(golden)
         progress.note("tracing the network")
         model = _to_onnx(torch, network, pick, zeros, len(outputs))
     return Exported(canonical(model, inputs, outputs), golden)
+
+
+def _named(tensors: Sequence[torch.Tensor], outputs: Sequence[OutputSpec]) -> Tensors:
+    named = zip(outputs, tensors, strict=True)
+    return {spec.name: from_layout(tensor.numpy(), "NCHW") for spec, tensor in named}
 
 
 @contextlib.contextmanager
@@ -190,12 +196,21 @@ def _load(
     file = _state_dict.select(_read_checkpoint(torch, weights), options, where)
     fitted = _state_dict.fit({name: tuple(t.shape) for name, t in state.items()}, file, options, where, progress)
     for name, tensor in fitted.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise SourceError(
-                f"parameter {name!r} holds NaN or infinity", where=where, fix="give a checkpoint of a healthy training"
-            )
-        with torch.no_grad():
+        try:
+            finite = not tensor.is_complex() and bool(torch.isfinite(tensor).all())
             state[name].copy_(tensor)
+        except RuntimeError as error:  # a file may hold sparse, quantized or storage-less tensors under a good name
+            raise SourceError(
+                f"parameter {name!r} cannot be read: {str(error).splitlines()[0]}",
+                where=where,
+                fix="save the parameters as plain dense tensors",
+            ) from error
+        if not finite:
+            raise SourceError(
+                f"parameter {name!r} holds NaN, infinity or complex numbers",
+                where=where,
+                fix="give a checkpoint of a healthy training",
+            )
 
 
 def _read_checkpoint(torch: ModuleType, path: Path) -> Any:
@@ -235,9 +250,9 @@ def _run(network: torch.nn.Module, arrays: Sequence[Any], inputs: Sequence[Input
     try:
         with quiet():
             return network(*arrays)
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+    except Exception as error:  # the network is the user's: whatever its forward raises is about these inputs
         shapes = ", ".join(str(list(spec.shape)) for spec in inputs)
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        first = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise RecipeError(
             f"the network does not take {shapes}: {first}",
             fix="write the shape it was made for",
@@ -274,9 +289,7 @@ def _to_onnx(
                 external_data=False,
                 verbose=False,
             )
-    except (
-        Exception
-    ) as error:  # the exporter wraps the failures of tracing, decomposition and translation in many types
+    except Exception as error:  # failures of tracing, decomposition and translation come wrapped in many types
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise UnsupportedError(
             f"the network cannot be traced: {lines[0] if lines else type(error).__name__}",
