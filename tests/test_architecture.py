@@ -27,6 +27,7 @@ RANK = {
     "engine": 3,
     "recipe": 3,
     "catalog": 1,
+    "__main__": 11,
     "errors": 0,
 }
 # `progress` is a protocol without imports: every room that works long speaks it. `schema` is the shared vocabulary.

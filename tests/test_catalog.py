@@ -13,7 +13,8 @@ def test_entries_are_found_by_file_name():
 
 
 @pytest.mark.parametrize(
-    ("kind", "typo", "meant"), [("pass", "cut_output", "cut_outputs"), ("target", "tflit", "tflite"), ("source", "Torch", "torch")]
+    ("kind", "typo", "meant"),
+    [("pass", "cut_output", "cut_outputs"), ("target", "tflit", "tflite"), ("source", "Torch", "torch")],
 )
 def test_a_typo_names_the_near_miss(kind, typo, meant):
     """An unknown name says what was probably meant, whatever its kind."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from workbench import catalog
 from workbench.calib.pictures import fingerprint
 from workbench.calib.sets import find_pictures
+from workbench.engine.progress import Silent
 from workbench.engine.runner import Outlook, Reporter, outlook, run
 from workbench.engine.stage import OutsideFile, Step
 from workbench.engine.store import Store, default_home
@@ -78,7 +79,14 @@ def plan(loaded: LoadedRecipe, request: Request, store: Store) -> tuple[Weights 
     """
     with _located(loaded):
         check(loaded)
-        found = fetch.look(loaded, given=request.weights, mirrors=request.mirrors, home=store.home)
+        found = fetch.look(
+            loaded,
+            given=request.weights,
+            mirrors=request.mirrors,
+            home=store.home,
+            progress=Silent(),
+            keep=False,
+        )
         return found, outlook(steps(loaded, found, store), store, _key(loaded))
 
 

@@ -68,15 +68,33 @@ def test_a_good_recipe_loads(tmp_path):
     ("old", "new", "where", "what", "fix"),
     [
         ("count: 8", "cuont: 8", "12:15", "calibration.cuont: unknown key 'cuont'", "did you mean 'count'?"),
-        ("- fold_batchnorm", "- fold_batchnrm", "10:5", "surgery[0]: no pass called 'fold_batchnrm'", "'fold_batchnorm'"),
+        (
+            "- fold_batchnorm",
+            "- fold_batchnrm",
+            "10:5",
+            "surgery[0]: no pass called 'fold_batchnrm'",
+            "'fold_batchnorm'",
+        ),
         ("tensors:", "tensor:", "11:19", "unknown key 'tensor'", "did you mean 'tensors'?"),
         ("  tflite:", "  tflit:", "16:3", "targets.tflit: no target called 'tflit'", "did you mean 'tflite'?"),
-        ("[fp32]", "[fp23]", "16:22", "'fp23' is not allowed", "did you mean 'fp32'?"),
+        ("[fp32]", "[fp23]", "16:23", "'fp23' is not allowed", "did you mean 'fp32'?"),
         ("kind: torch", "kind: troch", "2:16", "source.kind: no source called 'troch'", "did you mean 'torch'?"),
         ("method: MinMax", "method: MinMacs", "13:24", "'MinMacs' is not allowed", "did you mean 'MinMax'?"),
-        ("meaning: heatmap", "meaning: heatmaps", "7:52", "'heatmaps' is not allowed", "did you mean 'heatmap'?"),
-        ("[1, 3, 64, 64]", "[1, 3, 64]", "5:26", "inputs[0].shape", "static shape"),
-        ("[1, 3, 64, 64]", "[1, 3, 64, x]", "5:37", "inputs[0].shape[3]: input should be a valid integer", "schema"),
+        ("meaning: heatmap", "meaning: heatmaps", "7:51", "'heatmaps' is not allowed", "did you mean 'heatmap'?"),
+        (
+            "[1, 3, 64, 64]",
+            "[1, 3, 64]",
+            "5:26",
+            "inputs[0].shape[3]: value 4 is missing",
+            "add it: shape: static shape",
+        ),
+        (
+            "[1, 3, 64, 64]",
+            "[1, 3, 64, x]",
+            "5:37",
+            "inputs[0].shape[3]: input should be a valid integer",
+            "shape: static shape",
+        ),
         ("[1, 3, 64, 64]", "[1, 4, 64, 64]", "5:5", "RGB pictures have 3 channels", "correct the values"),
         ("name: heat,", "name: image,", "7:12", "'image' is also the name of inputs[0]", "rename one"),
         ("float: {max_abs: 1e-4}", "float: {}", "19:12", "gates nothing", "correct"),
@@ -99,7 +117,11 @@ def test_a_mistake_has_its_line_its_name_and_its_fix(tmp_path, old, new, where, 
 def test_all_mistakes_are_shown_at_once_in_the_order_of_lines(tmp_path):
     """Three typos in three places are three errors in one run."""
     text = mistakes(
-        tmp_path, GOOD.replace("cuont", "count").replace("coco17", "coco17\ncolour: red").replace("count", "cuont").replace("fp32", "fp31")
+        tmp_path,
+        GOOD.replace("cuont", "count")
+        .replace("coco17", "coco17\ncolour: red")
+        .replace("count", "cuont")
+        .replace("fp32", "fp31"),
     )
 
     assert text.index("unknown key 'colour'") < text.index("unknown key 'cuont'") < text.index("'fp31' is not allowed")

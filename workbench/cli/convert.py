@@ -39,6 +39,7 @@ def command(
     """
     from workbench import pipeline
     from workbench.cli._display import Display, output
+    from workbench.cli._outcome import show
     from workbench.cli._problems import each
     from workbench.errors import RecipeError
     from workbench.recipe.load import load
@@ -55,7 +56,7 @@ def command(
             outcome = pipeline.convert(recipe, request, store, display)
         outcomes.append(outcome)
         if not as_json:
-            _show(outcome, output())
+            show(outcome, output())
         if outcome.failures:
             raise _missed(outcome)
 
@@ -87,38 +88,3 @@ def _json(outcomes: list[Outcome]) -> str:
         ],
         indent=2,
     )
-
-
-def _show(outcome: Outcome, console: Any) -> None:
-    from rich.markup import escape
-
-    from workbench.cli._display import table
-    from workbench.report.page import human_bytes
-
-    judged = {entry["artifact"]: entry for entry in outcome.parity["artifacts"]}
-    rows = []
-    for file in outcome.manifest["files"]:
-        if file["path"] in ("parity.json", "report.html"):
-            continue
-        parity, checked = _parity_cells(judged.get(file["path"]), outcome.parity["samples"])
-        rows.append((escape(file["path"]), human_bytes(file["bytes"]), file["sha256"][:12], parity, checked))
-    for skip in outcome.manifest["skipped"]:
-        reason = f"[yellow]skipped: {escape(skip['reason'])}[/]"
-        rows.append((escape(skip["path"]), "", "", reason, escape(skip["fix"])))
-    deployable = "" if outcome.manifest["deployable"] else "  [bold red]NOT DEPLOYABLE[/]"
-    unchanged = "" if outcome.changed else " (unchanged)"
-    columns = (("file", "left"), ("size", "right"), ("sha256", "left"), ("parity", "left"), ("checked by", "left"))
-    console.print()
-    console.print(table(f"{escape(str(outcome.folder))}/{unchanged}{deployable}", columns, rows))
-    for reason in outcome.manifest["not_deployable_because"]:
-        console.print(f"[bold red]NOT DEPLOYABLE[/]: {escape(reason)}")
-
-
-def _parity_cells(entry: dict[str, Any] | None, samples: int) -> tuple[str, str]:
-    if entry is None:
-        return "", "sha256"
-    cosine = min(float(row["cosine"]) for row in entry["outputs"])
-    most = max(float(row["max_abs"]) for row in entry["outputs"])
-    numbers = f"cos {cosine:.6f}, max {most:.1e}"
-    verdict = "[green]ok[/]" if entry["passed"] else "[bold red]FAILED[/]"
-    return f"{verdict} {numbers}", f"{entry['runtime']}, {samples} pictures"

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from workbench.errors import ToolError
 
 Record = dict[str, Any]
@@ -112,9 +114,10 @@ class Store:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write `data` as readable JSON, whole or not at all."""
+    """Write `data`, plain values or dataclasses of them, as readable JSON, whole or not at all."""
+    plain = to_jsonable_python(data, inf_nan_mode="strings")  # JSON itself has no infinity
     aside = path.with_name(f".{path.name}.part")
-    aside.write_text(json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+    aside.write_text(json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
     aside.replace(path)
 
 

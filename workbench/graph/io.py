@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import onnx
@@ -65,7 +66,12 @@ def read(path: Path) -> ir.Model:
             where=str(path),
             fix="edit the ONNX it was compiled from and compile again",
         )
-    return ir.serde.deserialize_model(proto)
+    try:
+        return ir.serde.deserialize_model(proto)
+    except (ir.serde.SerdeError, ValueError, KeyError, TypeError) as error:  # onnx_ir's words for graphs that cannot be
+        raise ToolError(
+            f"not a valid ONNX graph: {error}", where=str(path), fix="check the file with onnx.checker"
+        ) from error
 
 
 def from_bytes(data: bytes) -> ir.Model:
@@ -104,9 +110,11 @@ def mark_not_deployable(model: ir.Model, reason: str) -> None:
     model.metadata_props[_NOT_DEPLOYABLE] = reason
 
 
-def not_deployable(model: ir.Model) -> str:
+def not_deployable(model: ir.Model | onnx.ModelProto) -> str:
     """Why `model` must not be shipped; empty when nothing speaks against it."""
-    return model.metadata_props.get(_NOT_DEPLOYABLE, "")
+    if isinstance(model, ir.Model):
+        return model.metadata_props.get(_NOT_DEPLOYABLE, "")
+    return next((prop.value for prop in model.metadata_props if prop.key == _NOT_DEPLOYABLE), "")
 
 
 def to_bytes(model: ir.Model) -> bytes:
@@ -145,7 +153,8 @@ def write_bytes(data: bytes, path: Path) -> None:
         aside.write_bytes(data)
         aside.replace(path)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # the parent may be a file
+            aside.unlink()
         raise ToolError(
             f"cannot write: {error.strerror}", where=str(path), fix="free some space, or choose a folder you may write"
         ) from error

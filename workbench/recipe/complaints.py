@@ -48,12 +48,13 @@ def _one(failure: dict[str, Any], model: Any, prefix: At, marks: Marks) -> Recip
         loc = loc[:-1]
     at = (*prefix, *loc)
     name = loc[-1] if loc else ""
+    about = _about(model, loc)
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
         known = _fields(_model_at(model, loc[:-1]))
         what, fix = f"unknown key {name!r}", did_you_mean(str(name), known)
     elif kind in ("missing", "missing_argument", "missing_keyword_only_argument"):
-        field = _fields(_model_at(model, loc[:-1])).get(str(name), "")
-        what, fix = f"key {name!r} is missing", f"add it{f': {field}' if field else ''}"
+        what = f"value {name + 1} is missing" if isinstance(name, int) else f"key {name!r} is missing"
+        fix = f"add it: {about}" if about else "add it"
     elif kind == "literal_error":
         allowed = [part.strip().strip("'") for part in failure["ctx"]["expected"].replace(" or ", ", ").split(",")]
         what, fix = f"{failure['input']!r} is not allowed", did_you_mean(str(failure["input"]), allowed)
@@ -65,8 +66,7 @@ def _one(failure: dict[str, Any], model: Any, prefix: At, marks: Marks) -> Recip
         shown = repr(failure["input"])
         shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
         what = f"{failure['msg'][0].lower()}{failure['msg'][1:]}, got {shown}"
-        field = _fields(_model_at(model, loc[:-1])).get(str(name), "")
-        fix = f"{name}: {field}" if field and isinstance(name, str) else "see workbench schema"
+        fix = about or "see workbench schema"
     return RecipeError(f"{dotted(at)}: {what}", where=marks.where(at, key=is_key), fix=fix, at=at)
 
 
@@ -81,6 +81,14 @@ def _model_at(model: Any, loc: At) -> Any:
         if annotation is not None:
             model = _inner(annotation)
     return model
+
+
+def _about(model: Any, loc: At) -> str:
+    """What the key at `loc`, or the key whose list it is in, is for: ``shape: static shape in the source's layout``."""
+    while loc and isinstance(loc[-1], int):
+        loc = loc[:-1]
+    description = _fields(_model_at(model, loc[:-1])).get(str(loc[-1]), "") if loc else ""
+    return f"{loc[-1]}: {description}" if description else ""
 
 
 def _annotations(model: Any) -> dict[str, Any]:

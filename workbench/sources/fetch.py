@@ -47,11 +47,12 @@ def locate(
     cache: Path,
     lock: Path,
     progress: Progress | None = None,
+    keep: bool = True,
 ) -> Located | None:
     """The file, if it is on this machine: `given`, or in the cache, or in a mirror; None when it is not.
 
     A mirror is searched for the file's name, down to three folders, and then for its hash among the other files of its
-    own level. An unpinned file that a mirror has is pinned in `lock`.
+    own level. An unpinned file that a mirror has is pinned in `lock`, unless `keep` is False.
 
     Raises:
         SourceError: `given` is not there or not the pinned file; the lock file is damaged.
@@ -60,7 +61,7 @@ def locate(
     pin = pins.pin(weights, lock)
     if given is not None:
         return _given(weights, pin, given, lock)
-    return _cached(weights, pin, cache, says) or _mirrored(weights, pin, mirrors, lock, says)
+    return _cached(weights, pin, cache, says) or _mirrored(weights, pin, mirrors, lock if keep else None, says)
 
 
 def download(
@@ -76,7 +77,7 @@ def download(
             not take the place of a file that somebody changed.
     """
     if weights.url is None:
-        raise unavailable(weights, "no direct address is known")
+        raise unavailable(weights, f"their authors publish them on a page only: {weights.page}")
     key = weights.sha256 or weights.git_blob or hashlib.sha256(weights.url.encode()).hexdigest()
     partial = cache / "partial" / key
     mark = partial.with_name(f"{key}.mark")
@@ -149,7 +150,7 @@ def _cached(weights: Weights, pin: Pin, cache: Path, says: Progress) -> Located 
     return None
 
 
-def _mirrored(weights: Weights, pin: Pin, mirrors: Sequence[Path], lock: Path, says: Progress) -> Located | None:
+def _mirrored(weights: Weights, pin: Pin, mirrors: Sequence[Path], lock: Path | None, says: Progress) -> Located | None:
     for folder in mirrors:
         if not folder.is_dir():
             says.note(f"mirror {folder} is no folder")
@@ -161,7 +162,7 @@ def _mirrored(weights: Weights, pin: Pin, mirrors: Sequence[Path], lock: Path, s
                 says.note(f"{path} cannot be read: {error.strerror}")
                 continue
             if pin.fits(found):
-                if not pin.known:
+                if not pin.known and lock is not None:
                     pins.keep(lock, weights.file, found, pins.LOCAL, says)
                 return Located(path, found.sha256, "mirror", path.name)
             if path.name == weights.file:

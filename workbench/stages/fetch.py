@@ -16,8 +16,18 @@ from workbench.sources import fetch
 from workbench.stages._weights import SEEDED, Weights
 
 
-def look(loaded: LoadedRecipe, *, given: Path | None, mirrors: Sequence[Path], home: Path) -> Weights | None:
+def look(
+    loaded: LoadedRecipe,
+    *,
+    given: Path | None,
+    mirrors: Sequence[Path],
+    home: Path,
+    progress: Progress,
+    keep: bool = True,
+) -> Weights | None:
     """The weights, as far as this machine knows without the network; None when they must be fetched.
+
+    An unpinned file found in a mirror is pinned beside the recipe, unless `keep` is False.
 
     Raises:
         SourceError: `given` is not the file the recipe pins.
@@ -25,7 +35,15 @@ def look(loaded: LoadedRecipe, *, given: Path | None, mirrors: Sequence[Path], h
     weights = loaded.recipe.weights
     if weights is None:
         return Weights(None, None, "seeded", SEEDED)
-    found = fetch.locate(weights, given=given, mirrors=mirrors, cache=_cache(home), lock=lock_file(loaded))
+    found = fetch.locate(
+        weights,
+        given=given,
+        mirrors=mirrors,
+        cache=_cache(home),
+        lock=lock_file(loaded),
+        progress=progress,
+        keep=keep,
+    )
     if found is not None:
         return Weights(found.path, found.sha256, found.origin)
     if weights.otherwise == "seeded" and _tried(loaded, home).is_file():
@@ -51,7 +69,7 @@ def get(
     Raises:
         SourceError: they cannot be had, and the recipe or `require` wants the real ones.
     """
-    found = look(loaded, given=given, mirrors=mirrors, home=home)
+    found = look(loaded, given=given, mirrors=mirrors, home=home, progress=progress)
     weights = loaded.recipe.weights
     if weights is None:
         if require:
@@ -65,7 +83,8 @@ def get(
     if found is not None and (found.path is not None or not (require or retry)):
         if found.path is None:
             reason = _tried(loaded, home).read_text("utf-8").strip()
-            progress.warn(f"NOT DEPLOYABLE: {SEEDED}: {reason}; 'workbench fetch {loaded.path}' tries again")
+            again = f"; 'workbench fetch {loaded.path}' tries again" if weights.url else ""
+            progress.warn(f"NOT DEPLOYABLE: {SEEDED}: {reason}{again}")
         return found
     try:
         downloaded = fetch.download(weights, cache=_cache(home), lock=lock_file(loaded), progress=progress)

@@ -10,7 +10,7 @@ from typing import Any
 from workbench.calib.feeds import Feeds, count, feeds
 from workbench.engine.progress import Progress, track
 from workbench.engine.stage import Stage
-from workbench.engine.store import write_json
+from workbench.engine.store import sha256_file, write_json
 from workbench.parity.compare import compare_runs
 from workbench.parity.pairing import pair
 from workbench.parity.verdict import judge
@@ -45,7 +45,13 @@ def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Pro
     """Write ``parity.json``: per artifact and output cosine, max abs, mean abs, relative L2, SNR, and the verdict."""
     suspects = list(_suspects(settings, inputs))
     folder = inputs["pictures"] / "golden"
-    results = [_one(suspect, folder, settings.parity) for suspect in track(suspects, progress, "graphs compared")]
+    results: list[dict[str, Any]] = []
+    measured: dict[tuple[object, ...], dict[str, Any]] = {}
+    for suspect in track(suspects, progress, "graphs compared"):
+        same = (sha256_file(suspect.path), suspect.inputs, suspect.precision, tuple(suspect.golden))
+        if same not in measured:  # a step that changed nothing left the same bytes, which answer the same
+            measured[same] = _one(suspect, folder, settings.parity)
+        results.append({**measured[same], "artifact": suspect.label})
     write_json(
         out / "parity.json",
         {
@@ -66,7 +72,10 @@ def _suspects(settings: Settings, inputs: Mapping[str, Path]) -> Iterator[_Suspe
     yield _Suspect("after surgery", inputs["surgery"] / "model.onnx", "float", specs, after)
     for target in settings.targets:
         for artifact in _files.read_artifacts(inputs[target]):
-            if artifact.precision and not artifact.skipped:
+            if artifact.precision is None or artifact.skipped:
+                continue
+            # Simulating a compiled model takes minutes a picture: a recipe asks for it by giving it a limit.
+            if artifact.precision != "axmodel" or "axmodel" in settings.parity.limits:
                 yield _Suspect(artifact.path, inputs[target] / artifact.path, artifact.precision, specs, after)
 
 
@@ -74,12 +83,15 @@ def _one(suspect: _Suspect, folder: Path, parity: Parity) -> dict[str, Any]:
     limits: Limits | None = parity.limits.get(suspect.precision)
     with open_model(suspect.path) as runner:
         outputs = pair(_ports(suspect.golden), runner.outputs, reference_layout="NCHW", got_layout=runner.layout)
-        wanted = [Port(spec.name, spec.nchw, "float32") for spec in suspect.inputs]
+        specs = _as_bytes(suspect.inputs) if any(port.dtype == "uint8" for port in runner.inputs) else suspect.inputs
+        wanted = [Port(spec.name, spec.nchw, "float32") for spec in specs]
         fed = pair(wanted, runner.inputs, reference_layout="NCHW", got_layout=runner.layout, what="input")
-        samples = (
-            {one.got: one.from_reference(feed[one.reference]) for one in fed} for feed in feeds(folder, suspect.inputs)
+        types = {port.name: port.dtype for port in runner.inputs}
+        runs = (
+            runner.run({one.got: one.from_reference(feed[one.reference]).astype(types[one.got]) for one in fed})
+            for feed in feeds(folder, specs)
         )
-        rows = compare_runs(_golden_runs(suspect.golden), (runner.run(sample) for sample in samples), outputs)
+        rows = compare_runs(_golden_runs(suspect.golden), runs, outputs)
     verdict = judge(rows, limits)
     return {
         "artifact": suspect.label,
@@ -91,6 +103,11 @@ def _one(suspect: _Suspect, folder: Path, parity: Parity) -> dict[str, Any]:
         "passed": verdict.passed,
         "failures": list(verdict.failures),
     }
+
+
+def _as_bytes(inputs: tuple[InputSpec, ...]) -> tuple[InputSpec, ...]:
+    """The specs of a model that normalizes by itself: it wants the pixels."""
+    return tuple(spec.model_copy(update={"mean": (0.0,), "std": (1.0,), "range": None}) for spec in inputs)
 
 
 def _ports(golden: _files.Golden) -> Sequence[Port]:

@@ -2,8 +2,8 @@
 
 A target is one file or package in this folder, found by its name. It offers ``Options`` (a `Strict` pydantic model),
 ``build(job) -> list[Artifact]``, ``VERSION`` (raised when the same inputs would give other files), ``TOOLS`` (the
-distributions its files depend on) and, where it uses a program of this machine, ``environment(options) -> dict[str, str]``
-that names what was found.
+distributions its files depend on) and, where it uses a program of this machine, ``environment(options)``, a dict that
+names what was found.
 """
 
 from __future__ import annotations

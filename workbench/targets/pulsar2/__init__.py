@@ -52,7 +52,7 @@ def _kit(job: TargetJob[Options], chip: str, known: rules.Facts) -> list[str]:
     config, script = job.out / inside / render.CONFIG, job.out / inside / render.SCRIPT
     write_bytes(render.config(job.name, chip, job.inputs, job.options, known).encode(), config)
     packed = calibration.write(job.inputs, job.pictures, job.out / inside, job.options.input)
-    write_bytes(render.script(job.name, chip, job.options).encode(), script)
+    write_bytes(render.script(job.name, chip, job.options, known.not_deployable).encode(), script)
     _executable(script)
     return [f"{inside}/{path}" for path in (render.CONFIG, *packed, render.SCRIPT)]
 

@@ -97,13 +97,14 @@ def config(
     return pretty
 
 
-def script(name: str, chip: str, options: Options) -> str:
+def script(name: str, chip: str, options: Options, not_deployable: str = "") -> str:
     """``build.sh`` for `chip`: compiles by hand what the target compiles by itself."""
     return (
         _environment()
         .get_template("build.sh.j2")
         .render(
             name=name,
+            not_deployable=not_deployable,
             model=f"{ROOT}/{name}.onnx",
             chip=chip,
             arguments=arguments(name, chip, options),

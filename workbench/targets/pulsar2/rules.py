@@ -12,7 +12,7 @@ from pathlib import Path
 
 from workbench.catalog import did_you_mean
 from workbench.errors import RecipeError, RecipeErrors
-from workbench.graph.io import read_proto
+from workbench.graph.io import not_deployable, read_proto
 from workbench.recipe.complaints import dotted, placed
 from workbench.recipe.yaml_marks import At, Marks
 from workbench.targets.pulsar2 import chips
@@ -27,10 +27,15 @@ _SMALLEST_STD = 0.05  # a divisor below it turns 0..255 pixels into thousands: i
 
 @dataclass(frozen=True)
 class Facts:
-    """What the rules know of the model: name to shape, of its inputs and its outputs; a size not static is 0."""
+    """What the rules know of the model: name to shape, of its inputs and its outputs; a size not static is 0.
+
+    Attributes:
+        not_deployable: why the model must not be shipped; empty when nothing speaks against it.
+    """
 
     inputs: Mapping[str, tuple[int, ...]]
     outputs: Mapping[str, tuple[int, ...]]
+    not_deployable: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,8 @@ def facts(model: Path) -> Facts:
     Raises:
         ToolError: the file cannot be read.
     """
-    graph = read_proto(model).graph
+    proto = read_proto(model)
+    graph = proto.graph
     constants = {tensor.name for tensor in graph.initializer}
     shapes = {
         value.name: tuple(int(size.dim_value) for size in value.type.tensor_type.shape.dim)
@@ -60,6 +66,7 @@ def facts(model: Path) -> Facts:
     return Facts(
         {value.name: shapes[value.name] for value in graph.input if value.name not in constants},
         {value.name: shapes[value.name] for value in graph.output},
+        not_deployable(proto),
     )
 
 
