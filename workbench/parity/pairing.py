@@ -167,11 +167,13 @@ def _unmatched(missing: list[str], surplus: list[str], ours: list[str], theirs: 
         parts.append(f"the other model lacks {', '.join(map(repr, missing))}")
     if surplus:
         parts.append(f"the reference lacks {', '.join(map(repr, surplus))}")
-    near = "".join(f"{name!r}: {did_you_mean(name, surplus)} " for name in missing if surplus)
+    near = "".join(f"{name!r}: {did_you_mean(name, surplus)} " for name in missing if len(surplus) > 1)
+    option = "--map-input" if what == "input" else "--map"
+    example = f"{missing[0]}={surplus[0]}" if len(missing) == len(surplus) == 1 else "name_in_A=name_in_B"
     return ParityError(
         f"{what}s do not match: {'; '.join(parts)}"
         f" (reference has {', '.join(ours) or 'none'}; the other has {', '.join(theirs) or 'none'})",
-        fix=f"{near}pair them with --map name_in_A=name_in_B, or rename them in the recipe",
+        fix=f"{near}pair them with {option} {example}, or rename them in the recipe",
     )
 
 
