@@ -36,6 +36,12 @@ def test_numbers_with_exponents_are_numbers(text):
     assert yaml_marks.value(text) == float(text)
 
 
+def test_a_hash_of_digits_stays_text():
+    """A sha256 of 64 digits, or with one e among them, is not a huge number."""
+    assert yaml_marks.value("1" * 64) == "1" * 64
+    assert yaml_marks.value("12e" + "3" * 37) == "12e" + "3" * 37
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -17,6 +17,8 @@ At = tuple[str | int, ...]
 _LARGEST_FILE = 1_000_000
 _MOST_VALUES = 20_000  # an alias that points to aliases can stand for billions of values
 _DEEPEST = 40
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_LONGEST_NUMBER = 32
 
 
 class _Loader(yaml.SafeLoader):
@@ -135,6 +137,8 @@ class _Builder:
         return self._scalar(node, place)
 
     def _scalar(self, node: Node, place: str) -> Any:
+        if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
+            return node.value  # a hash made of digits, or of digits and one e, is no number
         try:
             return self._scalars.construct_object(node)
         except (yaml.YAMLError, ValueError):

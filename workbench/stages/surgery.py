@@ -65,7 +65,7 @@ def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Pro
 
 def _exposed(model: bytes, tensors: Sequence[str], samples: Sequence[Feeds]) -> _files.Golden:
     """The values of inner `tensors` of `model`, one row a sample."""
-    from workbench.surgery.cut_outputs import PASS as CutOutputs  # noqa: N811
+    from workbench.surgery.cut_outputs import CutOutputs
 
     copy = io.from_bytes(model)
     CutOutputs(tensors=tuple(tensors))(copy)
