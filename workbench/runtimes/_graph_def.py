@@ -63,7 +63,6 @@ def subgraph(graph: GraphDef, inputs: Mapping[str, Sequence[int | None] | None],
     keep = set(_reachable(nodes, outputs, frozenset(inputs)))
     part = type(graph)()
     part.versions.CopyFrom(graph.versions)
-    part.library.CopyFrom(graph.library)
     for node in graph.node:
         if node.name not in keep:
             continue
@@ -87,7 +86,22 @@ def subgraph(graph: GraphDef, inputs: Mapping[str, Sequence[int | None] | None],
         copy.input.extend(name for name in node.input if not name.startswith("^"))
         if "_output_shapes" in copy.attr:  # recorded at freezing time, perhaps for another size
             del copy.attr["_output_shapes"]
+    _copy_functions(graph, part)
     return part
+
+
+def _copy_functions(graph: GraphDef, part: GraphDef) -> None:
+    """Copy the functions that nodes of `part` call, and those that these call."""
+    library = {function.signature.name: function for function in graph.library.function}
+    todo = list(part.node)
+    used: set[str] = set()
+    while todo:
+        node = todo.pop()
+        called = {node.op, *(value.func.name for value in node.attr.values() if value.HasField("func"))}
+        for name in sorted(called & set(library) - used):
+            used.add(name)
+            todo.extend(library[name].node_def)
+    part.library.function.extend(library[name] for name in sorted(used))
 
 
 def refuse_effects(graph: GraphDef, op_def: Callable[[str], Any | None]) -> None:

@@ -87,7 +87,7 @@ def need_weights(weights: Path | None, kind: str) -> Path:
     """
     if weights is None:
         raise SourceError(
-            f"a {kind} source cannot be built from random weights: its file is the network",
+            f"a source of kind {kind} cannot be built from random weights: its file is the network",
             fix="give the file with --weights, or put it in a folder of WORKBENCH_MIRROR",
         )
     return weights

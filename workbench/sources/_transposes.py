@@ -18,6 +18,7 @@ _ELEMENTWISE = frozenset((
 ))
 # fmt: on
 _ALONG_AXIS = {"Concat": 0, "LogSoftmax": -1, "Softmax": -1, "Split": 0}  # operator -> default of its attribute axis
+_REDUCTIONS = frozenset(("ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum"))
 Perm = tuple[int, ...]
 
 
@@ -25,7 +26,7 @@ def remove(model: ir.Model) -> None:
     """Rewrite the graph in place until it has no Transpose; every output stays the same number for number.
 
     1. Two in a row are one; one that changes nothing goes.
-    2. One before an elementwise operator, a Concat, a Split or a Softmax goes behind it.
+    2. One before an elementwise operator, a Concat, a Split, a Softmax or a reduction goes behind it.
     3. One that only moves axes of length 1 is a Reshape.
 
     Raises:
@@ -94,26 +95,62 @@ def _push(graph: ir.Graph, node: ir.Node) -> bool:
 
 def _behind(graph: ir.Graph, reader: ir.Node, perm: Perm) -> bool:
     """Let `reader` work in the layout from before Transposes by `perm`, and transpose what it makes instead."""
-    along = walk.is_op(reader, *_ALONG_AXIS)
-    if reader.graph is not graph or not (along or walk.is_op(reader, *_ELEMENTWISE)):
+    if reader.graph is not graph or not walk.is_op(reader, *_ELEMENTWISE, *_ALONG_AXIS, *_REDUCTIONS):
         return False
-    # Split's second input and Clip's bounds are no pictures; everything else a reader takes must turn with it.
-    count = 1 if walk.is_op(reader, "Split", "Clip") else len(reader.inputs)
+    along, reduces = reader.op_type in _ALONG_AXIS, reader.op_type in _REDUCTIONS
+    axes = _reduced(reader, len(perm)) if reduces else ()
+    if axes is None:
+        return False
+    # Sizes of a Split, bounds of a Clip and axes are no pictures; everything else a reader takes must turn with it.
+    count = 1 if reduces or reader.op_type in ("Split", "Clip") else len(reader.inputs)
     turned = [_turned(graph, value, perm, whole=along) for value in reader.inputs[:count]]
     if any(value is None for value in turned):
         return False
+    after = perm
     if along:
         axis = attributes.integer(reader, "axis", _ALONG_AXIS[reader.op_type])
         attributes.put_integer(reader, "axis", perm[axis % len(perm)])
+    if reduces:
+        _reduce(graph, reader, sorted(perm[axis] for axis in axes))
+        if not attributes.integer(reader, "keepdims", 1):
+            left = [perm[axis] for axis in range(len(perm)) if axis not in axes]
+            after = tuple(sorted(left).index(axis) for axis in left)
     for index, value in enumerate(turned):
         old = reader.inputs[index]
         reader.replace_input_with(index, value)
         before = walk.producer(old, "Transpose")
         if before is not None:
             _drop(before)
-    after: ir.Node = reader
-    for output in reader.outputs:
-        transpose = ir.node("Transpose", [None], {"perm": list(perm)}, name=f"{reader.name}_turned_{output.index()}")
+    if after != tuple(range(len(after))):
+        _transpose_outputs(graph, reader, after)
+    return True
+
+
+def _reduced(node: ir.Node, rank: int) -> tuple[int, ...] | None:
+    """The axes that a reduction takes away, or None when they are not constant."""
+    axes: tuple[int, ...] = attributes.integers(node, "axes", ())
+    if len(node.inputs) > 1 and node.inputs[1] is not None:
+        data = constants.array(node.inputs[1])
+        if data is None:
+            return None
+        axes = tuple(int(axis) for axis in data.reshape(-1))
+    if not axes and attributes.integer(node, "noop_with_empty_axes", 0):
+        return None
+    return tuple(axis % rank for axis in axes) or tuple(range(rank))
+
+
+def _reduce(graph: ir.Graph, node: ir.Node, axes: Sequence[int]) -> None:
+    """Write the axes of a reduction where its opset keeps them."""
+    if "axes" in node.attributes:
+        attributes.put_integers(node, "axes", axes)
+    elif len(node.inputs) > 1 and node.inputs[1] is not None:
+        constants.put(graph, node, 1, np.array(axes, np.int64), f"{node.name}_axes")
+
+
+def _transpose_outputs(graph: ir.Graph, node: ir.Node, perm: Perm) -> None:
+    after = node
+    for output in node.outputs:
+        transpose = ir.node("Transpose", [None], {"perm": list(perm)}, name=f"{node.name}_turned_{output.index()}")
         made = transpose.outputs[0]
         made.type = output.type
         shape = _dims(output)
@@ -123,7 +160,6 @@ def _behind(graph: ir.Graph, reader: ir.Node, perm: Perm) -> bool:
             made.shape, output.shape = ir.Shape(shape), ir.Shape([shape[axis] for axis in _inverse(perm)])
         graph.insert_after(after, transpose)
         after = transpose
-    return True
 
 
 def _turned(graph: ir.Graph, value: ir.Value | None, perm: Perm, *, whole: bool) -> ir.Value | None:
@@ -168,6 +204,7 @@ def _reshaped(graph: ir.Graph, value: ir.Value, shape: Sequence[int]) -> ir.Valu
     source = before.inputs[0] if before is not None and before.inputs[0] is not None else value
     target = constants.add(graph, f"{value.name}_shape", np.array(shape, np.int64))
     node = ir.node("Reshape", [source, target], name=walk.fresh_name(graph, f"{value.name}_reshaped"))
+    node.outputs[0].name = node.name
     node.outputs[0].type = value.type
     node.outputs[0].shape = ir.Shape(shape)
     maker = value.producer()

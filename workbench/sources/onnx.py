@@ -58,8 +58,8 @@ def export(
         model = _modern(proto, progress)
     except ToolError as error:
         raise SourceError(error.what, where=error.where or str(path), fix=error.fix) from error
-    _check_ports(model.graph, inputs, outputs)
     try:
+        _check_ports(model.graph, inputs, outputs)
         golden = _golden(path, inputs, outputs, samples, progress)
         for results in golden:
             check_shapes(results, outputs)
@@ -101,6 +101,7 @@ def _check_ports(graph: ir.Graph, inputs: Sequence[InputSpec], outputs: Sequence
 
     Raises:
         RecipeError: another number, name or shape.
+        UnsupportedError: a tensor is not float32.
     """
     groups: list[tuple[str, Sequence[InputSpec | OutputSpec], MutableSequence[ir.Value]]]
     groups = [("inputs", inputs, graph.inputs), ("outputs", outputs, graph.outputs)]
@@ -109,7 +110,13 @@ def _check_ports(graph: ir.Graph, inputs: Sequence[InputSpec], outputs: Sequence
         for index, spec in enumerate(specs):
             if spec.source_tensor not in by_name:
                 raise no_such_tensor(group, index, spec, list(by_name), list(by_name))
-            shape = by_name[spec.source_tensor].shape
+            value = by_name[spec.source_tensor]
+            if value.dtype != ir.DataType.FLOAT:
+                raise UnsupportedError(
+                    f"tensor {spec.source_tensor!r} is {value.dtype.name.lower() if value.dtype else 'of no type'}",
+                    fix="export the network in float32, and cut it so that its inputs and outputs are float",
+                )
+            shape = value.shape
             given = [dim if isinstance(dim, int) else "?" for dim in shape] if shape is not None else None
             if given is not None and not _agree(given, spec.nchw):
                 raise RecipeError(
