@@ -20,6 +20,7 @@ from workbench.calib.pictures import (
     Unreadable,
     choose,
     fingerprint,
+    hold_out,
     open_picture,
     read_fitted,
     write_fitted,
@@ -214,3 +215,12 @@ def test_fingerprint_sees_names_contents_and_order(tmp_path):
     assert first != fingerprint(two, tmp_path / "y")
     two[0].unlink()
     assert len(fingerprint(two, tmp_path / "y")) == 64
+
+
+def test_no_picture_both_judges_and_calibrates():
+    """The held-out pictures are spread over the set, and the rest is everything else in order."""
+    paths = [Path(f"{index}.png") for index in range(10)]
+    golden, rest = hold_out(paths, 3)
+
+    assert [path.stem for path in golden] == ["0", "3", "6"]
+    assert [path.stem for path in rest] == ["1", "2", "4", "5", "7", "8", "9"]

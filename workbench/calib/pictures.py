@@ -47,6 +47,13 @@ def choose(paths: Sequence[Path], count: int) -> tuple[Path, ...]:
     return tuple(paths[index * len(paths) // count] for index in range(count))
 
 
+def hold_out(paths: Sequence[Path], samples: int) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """The `samples` pictures a network is judged by, and all others, which it may be calibrated on; never both."""
+    golden = choose(paths, samples)
+    judged = set(golden)
+    return golden, tuple(path for path in paths if path not in judged)
+
+
 def open_picture(path: Path) -> Image.Image | Unreadable:
     """The picture in `path`, decoded, upright, in mode RGB, RGBA or L; or why it cannot be read. Never raises."""
     try:

@@ -38,7 +38,7 @@ def show(recipe: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """Say which pictures a recipe is calibrated on and which it is judged by."""
     import json
 
-    from workbench.calib.pictures import choose, fingerprint
+    from workbench.calib.pictures import choose, fingerprint, hold_out
     from workbench.calib.sets import find_pictures
     from workbench.pipeline import store_of_environment
     from workbench.recipe.load import load
@@ -46,8 +46,8 @@ def show(recipe: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     loaded = load(recipe, overrides)
     spec = loaded.recipe.calibration
     found = find_pictures(spec.pictures, loaded.base, cache=store_of_environment().home / "pictures")
-    golden = choose(found.paths, loaded.recipe.parity.samples)
-    used = choose([path for path in found.paths if path not in set(golden)], spec.count)
+    golden, rest = hold_out(found.paths, loaded.recipe.parity.samples)
+    used = choose(rest, spec.count)
     report = {
         "origin": found.origin,
         "found": len(found.paths),
@@ -74,7 +74,7 @@ def pack(recipe: Path, overrides: tuple[str, ...], out: Path, form: str) -> None
     import tempfile
 
     from workbench.calib.pack import pack_images, pack_numpy
-    from workbench.calib.pictures import choose, read_fitted, write_fitted
+    from workbench.calib.pictures import hold_out, read_fitted, write_fitted
     from workbench.calib.preprocess import to_tensor
     from workbench.calib.sets import find_pictures
     from workbench.cli._display import Display
@@ -84,8 +84,7 @@ def pack(recipe: Path, overrides: tuple[str, ...], out: Path, form: str) -> None
     loaded = load(recipe, overrides)
     calibration = loaded.recipe.calibration
     found = find_pictures(calibration.pictures, loaded.base, cache=store_of_environment().home / "pictures")
-    golden = set(choose(found.paths, loaded.recipe.parity.samples))
-    rest = [path for path in found.paths if path not in golden]
+    _, rest = hold_out(found.paths, loaded.recipe.parity.samples)
     out.mkdir(parents=True, exist_ok=True)
     for spec in loaded.recipe.inputs:
         with Display(spec.name) as display, tempfile.TemporaryDirectory() as scratch:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.calib.pictures import choose, write_fitted
+from workbench.calib.pictures import hold_out, write_fitted
 from workbench.calib.sets import find_pictures
 from workbench.engine.progress import Progress
 from workbench.engine.stage import Stage
@@ -29,8 +29,7 @@ class Settings:
 def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Progress) -> None:
     """Write ``golden/<input>/*.png``, ``calibration/<input>/*.png`` and ``pictures.json``."""
     found = find_pictures(settings.calibration.pictures, inputs["base"], cache=inputs["cache"])
-    golden = choose(found.paths, settings.samples)
-    rest = tuple(path for path in found.paths if path not in set(golden))
+    golden, rest = hold_out(found.paths, settings.samples)
     report: dict[str, object] = {"origin": found.origin}
     for name, paths, count, minimum in (
         ("golden", golden, settings.samples, 1),
