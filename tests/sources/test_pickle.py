@@ -54,3 +54,13 @@ def test_what_wants_no_code_gives_nothing(tmp_path, content):
 
     assert wanted_code(path) is None
     assert wanted_code(tmp_path / "absent.pth") is None
+
+
+def test_a_damaged_archive_gives_nothing(tmp_path):
+    """An archive whose directory is no text is neither read nor a reason to fail."""
+    path = tmp_path / "file.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("n\u00e4t/data.pkl", pickle.dumps(Evil(), protocol=2))
+    path.write_bytes(path.read_bytes().replace("\u00e4".encode(), b"\xe4\x00"))
+
+    assert wanted_code(path) is None

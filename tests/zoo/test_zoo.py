@@ -45,6 +45,14 @@ def test_parameters_are_the_published_ones(name):
     assert zlib.crc32("".join(lines).encode()) == NETWORKS[name][2], "a parameter was renamed, reshaped or moved"
 
 
+@pytest.mark.parametrize("name", ["openpose", "openpose_hand"])
+def test_names_without_their_first_component_are_unique(name):
+    """The published files lack that component, so `drop_first` can fit them without guessing."""
+    names = [key.partition(".")[2] for key in build(name).state_dict()]
+
+    assert len(set(names)) == len(names)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_state_dict_is_the_published_list(name):
     """Where the reference is at hand: exactly the listed names and shapes, in order."""

@@ -27,7 +27,7 @@ def wanted_code(path: Path) -> str | None:
                 return None
             with archive.open(pickled) as entry:
                 data = entry.read(_LARGEST)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError):  # no archive, or one Python cannot open
+    except Exception:  # no archive, or a damaged one, whose directory makes zipfile fail in any way
         try:
             with path.open("rb") as file:
                 data = file.read(_LARGEST)

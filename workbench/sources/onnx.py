@@ -14,6 +14,7 @@ from workbench.engine.progress import Progress, track
 from workbench.errors import RecipeError, SourceError, ToolError, UnsupportedError
 from workbench.graph import io
 from workbench.recipe.schema import InputSpec, OutputSpec, Strict
+from workbench.runtimes._quiet import quiet
 from workbench.runtimes.onnxruntime import OnnxRunner
 from workbench.sources._canonical import OPSETS, canonical
 from workbench.sources._source import (
@@ -53,9 +54,14 @@ def export(
     only_nchw("onnx", inputs, outputs)
     path = need_weights(weights, "onnx")
     try:
-        io.read(path)  # refuses what is no graph, is compiled, or keeps its weights elsewhere
+        with quiet():
+            io.read(path)  # refuses what is no graph, is compiled, or keeps its weights elsewhere
         proto = io.read_proto(path)
-        model = _modern(proto, progress)
+        opset = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
+        with quiet():
+            model = _modern(proto, opset)
+        if opset not in OPSETS:
+            progress.note(f"opset {opset} became {OPSETS[-1]}")
     except ToolError as error:
         raise SourceError(error.what, where=error.where or str(path), fix=error.fix) from error
     try:
@@ -70,7 +76,7 @@ def export(
         raise
 
 
-def _modern(proto: onnx.ModelProto, progress: Progress) -> ir.Model:
+def _modern(proto: onnx.ModelProto, opset: int) -> ir.Model:
     """The model in an opset the workbench takes, without local functions and without weights among its inputs.
 
     Raises:
@@ -78,7 +84,6 @@ def _modern(proto: onnx.ModelProto, progress: Progress) -> ir.Model:
     """
     if proto.functions:
         proto = onnx.inliner.inline_local_functions(proto)
-    opset = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if opset not in OPSETS:
         try:
             proto = onnx.version_converter.convert_version(proto, OPSETS[-1])
@@ -88,7 +93,6 @@ def _modern(proto: onnx.ModelProto, progress: Progress) -> ir.Model:
                 f"opset {opset} cannot be brought to {OPSETS[-1]}: {lines[0] if lines else type(error).__name__}",
                 fix=f"export the network again with opset {OPSETS[-1]}",
             ) from error
-        progress.note(f"opset {opset} became {OPSETS[-1]}")
     model: ir.Model = ir.serde.deserialize_model(proto)
     model.ir_version = max(model.ir_version, 8)
     weights = model.graph.initializers
