@@ -1,1 +1,48 @@
+"""Run a model file, whatever its kind."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
+from workbench.errors import RecipeError, ToolError
+from workbench.runtimes._runner import Runner
+
+SUFFIXES = (".onnx", ".tflite", ".pb", ".axmodel")
+
+
+def open_model(path: Path, *, threads: int | None = None) -> Runner:
+    """A runner for the model in `path`, chosen by its suffix.
+
+    Args:
+        path: a .onnx, .tflite, .pb or .axmodel file.
+        threads: for .onnx and .tflite; None means all cores of this process.
+
+    Raises:
+        RecipeError: another suffix.
+        ToolError: there is no such file, it is damaged, or nothing on this machine runs it.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise RecipeError(
+            f"{suffix!r} is no kind of model file" if suffix else "a model file needs a suffix",
+            where=str(path),
+            fix=f"one of: {', '.join(SUFFIXES)}",
+        )
+    if not path.is_file():
+        raise ToolError("no such file", where=str(path), fix="check the path")
+    # Each runtime is a heavy import: only the one that is needed.
+    if suffix == ".onnx":
+        from workbench.runtimes.onnxruntime import OnnxRunner
+
+        return OnnxRunner(path, threads=threads)
+    if suffix == ".tflite":
+        from workbench.runtimes.litert import LiteRtRunner
+
+        return LiteRtRunner(path, threads=threads)
+    if suffix == ".pb":
+        from workbench.runtimes.tensorflow import TensorFlowRunner
+
+        return TensorFlowRunner(path)
+    from workbench.runtimes.axmodel import open_axmodel
+
+    return open_axmodel(path)

@@ -1,0 +1,237 @@
+"""Compiled models: what the container says, and which runner is found for it."""
+
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from workbench.errors import ToolError
+from workbench.runtimes import _axengine
+from workbench.runtimes._pulsar2_run import file_name
+from workbench.runtimes._runner import Port
+from workbench.runtimes.axmodel import AxModel, describe, open_axmodel
+
+SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "reference" / "pulsar2" / "samples"
+NUMBERS = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+
+def compiled(path: Path, *, outputs=("y.0",), kind=TensorProto.FLOAT, size=3) -> Path:
+    """Write a container as Pulsar2 does: weights that hang on no node, one NPU program and a Softmax on the CPU."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("neu mode", ["x"], ["h"], neu_name="subgraph_npu_0", version=1),
+            helper.make_node("Softmax", ["h"], list(outputs)),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", kind, [2, size])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 3]) for name in outputs],
+        [helper.make_tensor("npu_params", TensorProto.UINT8, [4], b"\0\1\2\3", raw=True)],
+    )
+    text = "Pulsar2 Version:  3.1\nPulsar2 Commit: a8a80616"
+    path.write_bytes(helper.make_model(graph, producer_name="Pulsar2", doc_string=text).SerializeToString())
+    return path
+
+
+class Session:
+    """An `axengine.InferenceSession` as documented: onnxruntime-like, strict about its inputs, here y = 2 x."""
+
+    broken = ""
+
+    def __init__(self, path, providers=None):
+        if self.broken == "load":
+            raise RuntimeError("Failed to load model.")
+        self.path = path
+
+    def get_providers(self):
+        return "AxEngineExecutionProvider"
+
+    def get_inputs(self):
+        return [SimpleNamespace(name="x", shape=(2, 3), dtype=np.dtype("float32"))]
+
+    def get_outputs(self):
+        return [SimpleNamespace(name="y.0", shape=(2, 3), dtype=np.dtype("float32"))]
+
+    def run(self, names, feeds):
+        if self.broken == "run":
+            raise RuntimeError("Failed to run model.")
+        array = feeds["x"]
+        assert list(array.shape) == [2, 3], "model inputs(x) expect another shape"
+        assert array.flags.c_contiguous
+        return [array * 2]
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    """Install a stand-in for the vendor's Python package."""
+    module = ModuleType("axengine")
+    module.InferenceSession = type("InferenceSession", (Session,), {})
+    monkeypatch.setitem(sys.modules, "axengine", module)
+    return module.InferenceSession
+
+
+@pytest.fixture
+def bare(monkeypatch, programs):
+    """A machine without `axengine`, toolchain and container engine."""
+    monkeypatch.setitem(sys.modules, "axengine", None)
+    return programs
+
+
+def test_facts_of_a_container(tmp_path):
+    """Version, commit, ports, NPU programs and CPU operators are read without running anything."""
+    assert describe(compiled(tmp_path / "m.axmodel")) == AxModel(
+        version="3.1",
+        commit="a8a80616",
+        inputs=(Port("x", (2, 3), "float32"),),
+        outputs=(Port("y.0", (2, 3), "float32"),),
+        neu=("subgraph_npu_0",),
+        cpu=("Softmax",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("sample", "version", "neu", "kind"),
+    [("matmul_s8", "1.9-beta1-dirty", "npu_0", "int8"), ("matmul_s16", "3.1", "subgraph_npu_0", "int16")],
+)
+def test_facts_of_real_files(sample, version, neu, kind):
+    """Files that real toolchains wrote are read."""
+    path = SAMPLES / f"{sample}.axmodel"
+    if not path.is_file():
+        pytest.skip(f"no compiled samples in {SAMPLES}")
+
+    facts = describe(path)
+
+    assert (facts.version, facts.neu, facts.cpu) == (version, (neu,), ())
+    assert {port.dtype for port in facts.inputs} == {kind}
+    assert [port.shape[1] for port in facts.outputs] == [10000]
+
+
+def test_plain_onnx_is_no_compiled_model(tmp_path):
+    """An ONNX file that was only renamed is refused."""
+    node = helper.make_node("Relu", ["x"], ["y"])
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
+    onnx.save(helper.make_model(helper.make_graph([node], "g", ports[:1], ports[1:])), tmp_path / "m.axmodel")
+
+    with pytest.raises(ToolError, match="no NPU program inside") as caught:
+        describe(tmp_path / "m.axmodel")
+    assert "this is plain ONNX" in caught.value.fix
+
+
+def test_unknown_type_is_refused(tmp_path):
+    """A port whose type no toolchain writes is an error."""
+    with pytest.raises(ToolError, match="tensor 'x' has unknown type 99"):
+        describe(compiled(tmp_path / "m.axmodel", kind=99))
+
+
+@pytest.mark.parametrize("size", [0, 10, -20])
+def test_truncated_container_is_refused(size, tmp_path):
+    """Half a file is an error before any runner is looked for."""
+    path = compiled(tmp_path / "m.axmodel")
+    path.write_bytes(path.read_bytes()[:size])
+
+    with pytest.raises(ToolError) as caught:
+        open_axmodel(path)
+    assert caught.value.where == str(path)
+
+
+def test_without_a_runner_all_of_them_are_listed(tmp_path, bare):
+    """When nothing runs the file, exit code 3 and every way to run it, what it needs and that it is not here."""
+    with pytest.raises(ToolError) as caught:
+        open_axmodel(compiled(tmp_path / "m.axmodel"))
+
+    text = str(caught.value)
+    assert caught.value.exit_code == 3
+    assert "axengine: runs it on the chip; needs AXera's Python package and its NPU: not installed" in text
+    assert "pulsar2 run: simulates the chip on x86-64 Linux; needs the Pulsar2 toolchain: not found" in text
+    assert "ax_run_model: AXera's program on the board" in text
+    assert "set PULSAR2_HOME" in caught.value.fix
+
+
+def test_axengine_runs_it(tmp_path, engine):
+    """Where the vendor's package is importable the model runs on the NPU, transposed arrays included."""
+    with open_axmodel(compiled(tmp_path / "m.axmodel")) as runner:
+        assert runner.runtime == "axengine (AxEngineExecutionProvider)"
+        assert runner.inputs == (Port("x", (2, 3), "float32"),)
+        view = NUMBERS.reshape(3, 2).T
+        np.testing.assert_array_equal(runner.run({"x": view})["y.0"], 2 * view)
+        with pytest.raises(ToolError, match="expect another shape"):
+            runner.run({"x": NUMBERS.T})
+
+
+@pytest.mark.parametrize("step", ["load", "run"])
+def test_axengine_failure_is_told(step, tmp_path, engine):
+    """What the NPU refuses becomes an error with the model's path."""
+    engine.broken = step
+
+    with (
+        pytest.raises(ToolError, match=f"axengine cannot {step} the model: Failed to {step} model"),
+        open_axmodel(compiled(tmp_path / "m.axmodel")) as runner,
+    ):
+        runner.run({"x": NUMBERS})
+
+
+def test_axengine_without_driver_is_told(tmp_path, monkeypatch):
+    """The package on a machine without an NPU driver is a reason, not a traceback."""
+    (tmp_path / "axengine.py").write_text("raise ImportError('no providers found')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "axengine", raising=False)
+
+    assert _axengine.find() == (None, "it cannot be loaded: no providers found")
+
+
+def test_axengine_that_misses_a_module_is_told(tmp_path, monkeypatch):
+    """A package installed without what it needs names that."""
+    (tmp_path / "axengine.py").write_text("import cffi_of_nobody")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "axengine", raising=False)
+
+    assert _axengine.find() == (None, "it misses cffi_of_nobody")
+
+
+def test_simulation_runs_it(tmp_path, bare):
+    """Without a chip the vendor's simulation runs the model, again and again."""
+    bare("pulsar2_run", name="pulsar2")
+
+    with open_axmodel(compiled(tmp_path / "m.axmodel")) as runner:
+        assert runner.runtime == "pulsar2 run (7.0-standin)"
+        np.testing.assert_array_equal(runner.run({"x": NUMBERS})["y.0"], 2 * NUMBERS)
+        np.testing.assert_array_equal(runner.run({"x": NUMBERS + 1})["y.0"], 2 * NUMBERS + 2)
+        with pytest.raises(ToolError, match=r"input 'x' is float32 \[2, 3\], given was float64 \[2, 3\]"):
+            runner.run({"x": NUMBERS.astype(np.float64)})
+        with pytest.raises(ToolError, match=r"the model takes \['x'\]"):
+            runner.run({"z": NUMBERS})
+
+
+@pytest.mark.parametrize(
+    ("fail", "told"),
+    [
+        ("nothing", "wrote no output 'y.0'"),
+        ("short", r"wrote 12 bytes for output 'y.0' of float32 \[2, 3\]"),
+        ("crash", "no such instruction"),
+    ],
+)
+def test_simulation_that_fails_is_told(fail, told, tmp_path, bare, monkeypatch):
+    """A result of an earlier run never passes for one that was not written."""
+    bare("pulsar2_run", name="pulsar2")
+
+    with open_axmodel(compiled(tmp_path / "m.axmodel")) as runner:
+        runner.run({"x": NUMBERS})
+        monkeypatch.setenv("STANDIN_FAIL", fail)
+        with pytest.raises(ToolError, match=told):
+            runner.run({"x": NUMBERS})
+
+
+def test_tensors_that_share_a_file_are_refused(tmp_path, bare):
+    """Two outputs whose file names become equal cannot be told apart."""
+    bare("pulsar2_run", name="pulsar2")
+
+    with pytest.raises(ToolError, match="two tensors would share one file"):
+        open_axmodel(compiled(tmp_path / "m.axmodel", outputs=("y.0", "y:0")))
+
+
+def test_file_names_follow_the_vendor():
+    """Everything but letters, digits, underscore and hyphen becomes an underscore."""
+    assert file_name("a/b:c.d-e_é") == "a_b_c_d-e__.bin"

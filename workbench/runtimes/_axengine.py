@@ -1,0 +1,84 @@
+"""Compiled models on an AXera NPU of this machine, through the vendor's `axengine`: the only door to it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from workbench.errors import ToolError
+from workbench.runtimes._runner import Array, Port
+
+_FAILURES = (AssertionError, OSError, RuntimeError, TypeError, ValueError)  # it checks its inputs with assert
+
+
+def find() -> tuple[ModuleType | None, str]:
+    """The module `axengine`, or None and why it cannot be used."""
+    try:
+        module = importlib.import_module("axengine")
+    except ModuleNotFoundError as error:
+        return None, "not installed" if error.name == "axengine" else f"it misses {error.name}"
+    except (ImportError, OSError, RuntimeError) as error:
+        return None, f"it cannot be loaded: {error}"  # installed where there is no NPU driver
+    return module, ""
+
+
+class AxEngineRunner:
+    """A `Runner` over an `axengine` session, on the first NPU it offers: that of this SoC, or a PCIe card.
+
+    Args:
+        module: what `find` returned.
+        path: a compiled model.
+
+    Raises:
+        ToolError: there is no NPU, or it refuses the model.
+    """
+
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+
+    def __init__(self, module: ModuleType, path: Path) -> None:
+        self._path = path
+        try:
+            self._session = module.InferenceSession(str(path))
+            self.inputs = tuple(map(_port, self._session.get_inputs()))
+            self.outputs = tuple(map(_port, self._session.get_outputs()))
+            self.runtime = f"axengine ({self._session.get_providers()})"
+        except _FAILURES as error:
+            raise ToolError(
+                f"axengine cannot load the model: {error}",
+                where=str(path),
+                fix="check that it was compiled for this chip and that the NPU is free",
+            ) from error
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Run once; see `Runner.run`.
+
+        Raises:
+            ToolError: `feeds` does not fit the inputs, or the NPU fails.
+        """
+        # A Fortran-ordered array would be copied as it lies in memory, so transposed views are straightened here.
+        straight = {name: np.ascontiguousarray(array) for name, array in feeds.items()}
+        try:
+            # None, not names: every output, in the model's order, whatever order the names would be in.
+            results = self._session.run(None, straight)
+        except _FAILURES as error:
+            raise ToolError(f"axengine cannot run the model: {error}", where=str(self._path)) from error
+        return {port.name: np.asarray(result) for port, result in zip(self.outputs, results, strict=True)}
+
+    def __enter__(self) -> Self:
+        """Return self."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Free the NPU."""
+        del self._session
+
+
+def _port(node: Any) -> Port:
+    return Port(str(node.name), tuple(int(size) for size in node.shape), np.dtype(node.dtype).name)
