@@ -1,1 +1,57 @@
+"""TensorFlow Lite, NHWC with a named signature, made from the canonical ONNX by TensorFlow's own converter."""
 
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from workbench.engine.progress import track
+from workbench.recipe.schema import Precision, Strict
+from workbench.targets._target import Artifact, TargetJob
+
+VERSION = 1
+TOOLS: tuple[str, ...] = ("ai-edge-litert", "flatbuffers", "tensorflow", "tensorflow-cpu")
+Variant = Literal["fp32", "fp16"]
+_PRECISION: dict[Variant, Precision] = {"fp32": "float", "fp16": "fp16"}
+
+
+def _unique(variants: tuple[Variant, ...]) -> tuple[Variant, ...]:
+    if len(set(variants)) != len(variants):
+        raise ValueError(f"a variant is named twice in {list(variants)}")
+    return variants
+
+
+class Options(Strict):
+    """Which files are written."""
+
+    variants: Annotated[
+        tuple[Variant, ...],
+        Field(min_length=1, description="fp32, or fp16: weights in half precision, computed in float32"),
+        AfterValidator(_unique),
+    ] = ("fp32",)
+
+
+def build(job: TargetJob[Options]) -> list[Artifact]:
+    """Write ``<name>.<variant>.tflite`` for every variant; the same ONNX gives the same bytes.
+
+    Raises:
+        UnsupportedError: nodes that cannot be lowered; all of them are named.
+        ToolError: the converter fails, or the disk is full.
+    """
+    from workbench.graph import io
+    from workbench.runtimes.tensorflow import import_tensorflow
+    from workbench.targets.tflite import converter, lowering
+
+    tf = import_tensorflow()
+    lowered = lowering.lower(job.model, tf)
+    artifacts = []
+    for variant in track(job.options.variants, job.progress, "TensorFlow Lite files"):
+        path = f"{job.name}.{variant}.tflite"
+        made = converter.convert(lowered, variant, tf)
+        io.write_bytes(made.data, job.out / path)
+        moved = made.operators.get("TRANSPOSE", 0)
+        left = f", {moved} of them TRANSPOSE" if moved else ""
+        job.progress.note(f"{path}: {sum(made.operators.values())} operators{left}")
+        artifacts.append(Artifact(path, _PRECISION[variant]))
+    return artifacts

@@ -1,0 +1,89 @@
+"""The finished file as a flatbuffer: names and a signature are written into it, what varies is taken out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from workbench.errors import UnsupportedError
+
+SIGNATURE = "serving_default"
+_DESCRIPTION = b"workbench"
+_CUSTOM = "custom:"
+
+
+def unpack(data: bytes) -> Any:
+    """The `ModelT` object tree of a .tflite file."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    return schema.ModelT.InitFromPackedBuf(data)
+
+
+def pack(model: Any) -> bytes:
+    """The bytes of the `ModelT` tree `model`."""
+    import flatbuffers  # type: ignore[import-untyped]  # it has no annotations
+
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def operators(model: Any) -> dict[str, int]:
+    """How often each operator occurs, by its schema name (custom ones as ``custom:<name>``)."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+    kinds = []
+    for code in model.operatorCodes:
+        # codes above 127 do not fit the older field
+        builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
+        custom = f"{_CUSTOM}{(code.customCode or b'').decode('utf-8', 'replace')}"
+        kinds.append(custom if builtin == schema.BuiltinOperator.CUSTOM else names.get(builtin, str(builtin)))
+    counts = Counter(kinds[op.opcodeIndex] for graph in model.subgraphs for op in graph.operators or ())
+    return dict(sorted(counts.items()))
+
+
+def not_builtin(names: str) -> UnsupportedError:
+    """The error that a network needs operators which TensorFlow Lite does not have."""
+    return UnsupportedError(
+        f"TensorFlow Lite does not have these operators: {names}",
+        fix="rewrite them in the source network, cut the graph before them, or drop the tflite target",
+    )
+
+
+def finish(data: bytes, inputs: Sequence[str], outputs: Sequence[str]) -> tuple[bytes, dict[str, int]]:
+    """`data` with one signature of exactly these names, in order, and nothing that varies from run to run.
+
+    Returns:
+        The bytes and the operator counts.
+
+    Raises:
+        UnsupportedError: the file holds a custom or a Flex operator.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = unpack(data)
+    counts = operators(model)
+    custom = [name.removeprefix(_CUSTOM) for name in counts if name.startswith(_CUSTOM)]
+    if custom:
+        raise not_builtin(", ".join(custom))
+    graph = model.subgraphs[0]
+    signature = schema.SignatureDefT()
+    signature.signatureKey = SIGNATURE.encode()
+    signature.subgraphIndex = 0
+    signature.inputs = [_map(schema, graph, name, index) for name, index in zip(inputs, graph.inputs, strict=True)]
+    signature.outputs = [_map(schema, graph, name, index) for name, index in zip(outputs, graph.outputs, strict=True)]
+    model.signatureDefs = [signature]
+    model.description = _DESCRIPTION
+    model.metadata = [entry for entry in model.metadata or () if entry.name == b"min_runtime_version"] or None
+    graph.name = b"main"
+    return pack(model), counts
+
+
+def _map(schema: Any, graph: Any, name: str, index: int) -> Any:
+    graph.tensors[index].name = name.encode()
+    entry = schema.TensorMapT()
+    entry.name = name.encode()
+    entry.tensorIndex = int(index)
+    return entry

@@ -1,0 +1,32 @@
+"""The operators that can be lowered to TensorFlow Lite, by ONNX name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from workbench.targets.tflite.call import Call, Value
+from workbench.targets.tflite.operators import (
+    activation,
+    arithmetic,
+    convolution,
+    matrix,
+    pooling,
+    reduction,
+    reorder,
+    reshape,
+    resize,
+)
+
+Operator = Callable[[Call], Value | list[Value]]
+
+OPERATORS: Mapping[str, Operator] = {
+    **activation.OPERATORS,
+    **arithmetic.OPERATORS,
+    **convolution.OPERATORS,
+    **matrix.OPERATORS,
+    **pooling.OPERATORS,
+    **reduction.OPERATORS,
+    **reorder.OPERATORS,
+    **reshape.OPERATORS,
+    **resize.OPERATORS,
+}

@@ -1,0 +1,60 @@
+"""Reductions along axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from workbench.targets.tflite.call import Call, Value
+
+
+def arg_max(call: Call) -> Value:
+    """ARG_MAX; the first of equal values."""
+    value = call.value(0)
+    if call.integer("select_last_index"):
+        raise call.refuse("attribute select_last_index = 1 is not covered", "set it to 0")
+    axis = call.axis(asked := call.integer("axis"), value)
+    keep = bool(call.integer("keepdims", 1))
+    best = call.tf.expand_dims(call.tf.argmax(call.tf.convert_to_tensor(value.data), axis, "int64"), axis)
+    return _result(call, Value(best, value.picture, True), [asked], keep)
+
+
+def _reduction(name: str) -> Callable[[Call], Value]:
+    """The operator that is the function tf.math.`name`."""
+
+    def operator(call: Call) -> Value:
+        value = call.value(0)
+        axes = call.integers("axes")
+        if axes is None:
+            axes = call.constant_integers(1, "list of axes")
+        keep = bool(call.integer("keepdims", 1))
+        if not axes:
+            if call.integer("noop_with_empty_axes"):
+                return value
+            axes = list(range(len(value.shape)))
+        call.ignore("noop_with_empty_axes")
+        stored = sorted(call.axis(axis, value) for axis in axes)
+        made = getattr(call.tf.math, name)(call.tf.convert_to_tensor(value.data), stored, keepdims=True)
+        sign = value.nonnegative and name != "reduce_prod"
+        return _result(call, Value(made, value.picture, sign), axes, keep)
+
+    return operator
+
+
+def _result(call: Call, kept: Value, axes: list[int], keep: bool) -> Value:
+    """`kept`, whose reduced axes have size one, without them when they are not to be kept."""
+    if keep:
+        return kept
+    rank = len(kept.shape)
+    gone = {axis % rank for axis in axes}
+    shape = [size for axis, size in enumerate(kept.shape) if axis not in gone]
+    return Value(call.tf.reshape(call.as_plain(kept), shape), nonnegative=kept.nonnegative)
+
+
+OPERATORS: dict[str, Callable[[Call], Value]] = {
+    "ArgMax": arg_max,
+    "ReduceMax": _reduction("reduce_max"),
+    "ReduceMean": _reduction("reduce_mean"),
+    "ReduceMin": _reduction("reduce_min"),
+    "ReduceProd": _reduction("reduce_prod"),
+    "ReduceSum": _reduction("reduce_sum"),
+}
