@@ -291,7 +291,7 @@ def test_no_network_names_three_ways_out(download, tmp_path):
 
 def test_no_address_names_the_page(download):
     """A file that only a person can download is told with its page."""
-    with pytest.raises(SourceError, match="no direct address is known") as caught:
+    with pytest.raises(SourceError, match="their authors publish them on a page only") as caught:
         download(Weights(file="w.pth", page="https://example.org/page"), Net(b""))
     assert "by hand from https://example.org/page" in caught.value.fix
 

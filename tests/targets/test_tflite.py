@@ -278,6 +278,15 @@ def test_build_writes_every_variant(tmp_path):
         assert (runner.inputs[0].name, runner.inputs[0].dtype) == ("x0", "float32")
 
 
+def test_random_weights_are_marked_inside_the_file(tmp_path):
+    """A network that must not be shipped says so in the file's description, wherever it is copied."""
+    model = one("Relu", X)
+    model.metadata_props.add(key="workbench.not_deployable", value="seeded")
+    (artifact,) = build(job(model, tmp_path, "fp32"))
+
+    assert fb.unpack((tmp_path / artifact.path).read_bytes()).description == b"workbench; NOT DEPLOYABLE: seeded"
+
+
 def test_same_graph_gives_same_bytes_in_every_process(tmp_path):
     """Neither time, nor place, nor the process changes a byte of a file."""
     first = build(job(pose_net(), tmp_path, "fp32", "fp16"))

@@ -63,7 +63,7 @@ def _kits(files: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     for file in files:
         top = "/".join(file["path"].split("/")[:2]) if "/" in file["path"] else file["path"]
         folders.setdefault(top, []).append(file)
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for top, inside in folders.items():
         size = human_bytes(sum(file["bytes"] for file in inside))
         if len(inside) == 1 and inside[0]["path"] == top:

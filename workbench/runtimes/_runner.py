@@ -25,6 +25,7 @@ class Port:
 class Runner(Protocol):
     """An opened model. Use it as a context manager; `layout` is that of its 4-D picture tensors."""
 
+    runtime: str
     layout: Literal["NCHW", "NHWC"]
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]

@@ -47,7 +47,7 @@ def convert(lowered: Lowered, variant: Literal["fp32", "fp16"], tf: Any) -> Conv
             data = converter.convert()
     except Exception as error:  # ConverterError derives from Exception alone and lives in no public module
         raise _failure(str(error)) from error
-    return Converted(*flatbuffer.finish(data, *names))
+    return Converted(*flatbuffer.finish(data, *names, lowered.not_deployable))
 
 
 def _failure(text: str) -> ToolError:

@@ -9,7 +9,7 @@ from typing import Any
 from workbench.errors import UnsupportedError
 
 SIGNATURE = "serving_default"
-_DESCRIPTION = b"workbench"
+_DESCRIPTION = "workbench"
 _CUSTOM = "custom:"
 
 
@@ -52,7 +52,9 @@ def not_builtin(names: str) -> UnsupportedError:
     )
 
 
-def finish(data: bytes, inputs: Sequence[str], outputs: Sequence[str]) -> tuple[bytes, dict[str, int]]:
+def finish(
+    data: bytes, inputs: Sequence[str], outputs: Sequence[str], not_deployable: str = ""
+) -> tuple[bytes, dict[str, int]]:
     """`data` with one signature of exactly these names, in order, and nothing that varies from run to run.
 
     Returns:
@@ -75,7 +77,7 @@ def finish(data: bytes, inputs: Sequence[str], outputs: Sequence[str]) -> tuple[
     signature.inputs = [_map(schema, graph, name, index) for name, index in zip(inputs, graph.inputs, strict=True)]
     signature.outputs = [_map(schema, graph, name, index) for name, index in zip(outputs, graph.outputs, strict=True)]
     model.signatureDefs = [signature]
-    model.description = _DESCRIPTION
+    model.description = f"{_DESCRIPTION}; NOT DEPLOYABLE: {not_deployable}" if not_deployable else _DESCRIPTION
     model.metadata = [entry for entry in model.metadata or () if entry.name == b"min_runtime_version"] or None
     graph.name = b"main"
     return pack(model), counts

@@ -27,11 +27,13 @@ class Lowered:
         graph_def: the graph, without functions and variables.
         inputs: the name each input has in ONNX, its placeholder, and its shape.
         outputs: the name each output has in ONNX, and its node.
+        not_deployable: why the network must not be shipped; empty when nothing speaks against it.
     """
 
     graph_def: Any
     inputs: tuple[tuple[str, str, tuple[int, ...]], ...]
     outputs: tuple[tuple[str, str], ...]
+    not_deployable: str = ""
 
 
 def lower(path: Path, tf: Any) -> Lowered:
@@ -71,6 +73,7 @@ def lower(path: Path, tf: Any) -> Lowered:
                 for value, feed in feeds.items()
             ),
             tuple((_name(value), result.op.name) for value, result in zip(model.graph.outputs, results, strict=True)),
+            io.not_deployable(model),
         )
 
 
