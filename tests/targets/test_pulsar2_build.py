@@ -73,6 +73,17 @@ def test_without_a_toolchain_the_kit_is_written_and_the_model_skipped(job):
     assert os.access(made.out / KIT[2], os.X_OK)
 
 
+def test_random_weights_are_told_by_the_build_script(job):
+    """Whoever compiles a network that must not be shipped reads it first."""
+    made = job()
+    proto = onnx.load(made.model)
+    proto.metadata_props.add(key="workbench.not_deployable", value="seeded")
+    onnx.save(proto, made.model)
+    build(made)
+
+    assert 'echo "NOT DEPLOYABLE: seeded" >&2' in (made.out / KIT[2]).read_text()
+
+
 def test_the_same_bytes_on_every_run(job):
     """Two builds write the same files."""
     first, second = job("first"), job("second")
