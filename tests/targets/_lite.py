@@ -23,8 +23,11 @@ def one(op, *operands, outputs=1, opset=17, **attributes):
     return network([(op, list(operands), [f"y{index}" for index in range(outputs)], attributes)], opset=opset)
 
 
-def network(nodes, *, opset=17, results=None):
-    """A model of several nodes ``(op, operands, outputs, attributes)``; a text operand is an earlier output."""
+def network(nodes, *, opset=17, kind=TensorProto.FLOAT):
+    """A model of several nodes ``(op, operands, outputs, attributes)``; a text operand is an earlier output.
+
+    `kind` is the type of all inputs.
+    """
     inputs, constants, made = [], [], []
     for place, (op, operands, outputs, attributes) in enumerate(nodes):
         names = []
@@ -36,13 +39,13 @@ def network(nodes, *, opset=17, results=None):
                 name = operand
             elif isinstance(operand, tuple):
                 name = f"x{len(inputs)}"
-                inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, operand))
+                inputs.append(helper.make_tensor_value_info(name, kind, operand))
             else:
                 constants.append(numpy_helper.from_array(np.asarray(operand), name))
             names.append(name)
         made.append(helper.make_node(op, names, outputs, f"the_{op.lower()}_{place}", **attributes))
     used = {name for node in made for name in node.input}
-    loose = results or [name for node in made for name in node.output if name not in used]
+    loose = [name for node in made for name in node.output if name not in used]
     graph = helper.make_graph(
         made, "g", inputs, [helper.make_empty_tensor_value_info(name) for name in loose], constants
     )
@@ -72,7 +75,7 @@ def both(model, folder: Path, *, low=-2.0, high=2.0):
     path = folder / "model.tflite"
     path.write_bytes(made.data)
     with OnnxRunner(folder / "model.onnx", threads=1) as theirs, LiteRtRunner(path, threads=1) as ours:
-        feeds = {port.name: rand(*port.shape, low=low, high=high) for port in theirs.inputs}
+        feeds = {port.name: rand(*port.shape, low=low, high=high).astype(port.dtype) for port in theirs.inputs}
         wanted = {name: nhwc(array) for name, array in theirs.run(feeds).items()}
         got = ours.run({name: nhwc(array) for name, array in feeds.items()})
     return wanted, got, made.operators

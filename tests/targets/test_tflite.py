@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from _lite import assert_equal, convert, network, one, rand
+from onnx import TensorProto
 from pydantic import ValidationError
 
 from workbench.engine.progress import Silent
@@ -137,6 +138,14 @@ def test_outputs_that_are_inputs_or_constants_are_delivered(tmp_path):
     nodes = [("Identity", [(1, 2, 3, 4)], ["same"], {}), ("Constant", [], ["fixed"], {"value_floats": [1.0, 2.0]})]
 
     assert_equal(network(nodes), tmp_path)
+
+
+@pytest.mark.parametrize("kind", [TensorProto.UINT8, TensorProto.INT64])
+def test_inputs_of_other_types_keep_them(kind, tmp_path):
+    """A network that takes bytes or integers takes them here, too."""
+    nodes = [("Cast", [X], ["f"], {"to": TensorProto.FLOAT}), ("Conv", ["f", rand(4, 3, 1, 1)], ["y"], {})]
+
+    assert_equal(network(nodes, kind=kind), tmp_path, low=0, high=255)
 
 
 def test_five_dimensional_shuffle_is_right(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -32,6 +33,13 @@ class Options(Strict):
     ] = ("fp32",)
 
 
+def _counted(operators: Mapping[str, int]) -> str:
+    # half-precision weights are widened by one DEQUANTIZE each, once, when the file is loaded
+    total = sum(count for name, count in operators.items() if name != "DEQUANTIZE")
+    moved = operators.get("TRANSPOSE", 0)
+    return f"{total} operators, {moved} of them TRANSPOSE" if moved else f"{total} operators"
+
+
 def build(job: TargetJob[Options]) -> list[Artifact]:
     """Write ``<name>.<variant>.tflite`` for every variant; the same ONNX gives the same bytes.
 
@@ -50,8 +58,6 @@ def build(job: TargetJob[Options]) -> list[Artifact]:
         path = f"{job.name}.{variant}.tflite"
         made = converter.convert(lowered, variant, tf)
         io.write_bytes(made.data, job.out / path)
-        moved = made.operators.get("TRANSPOSE", 0)
-        left = f", {moved} of them TRANSPOSE" if moved else ""
-        job.progress.note(f"{path}: {sum(made.operators.values())} operators{left}")
+        job.progress.note(f"{path}: {_counted(made.operators)}")
         artifacts.append(Artifact(path, _PRECISION[variant]))
     return artifacts

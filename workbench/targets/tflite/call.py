@@ -1,52 +1,18 @@
-"""One ONNX node on its way into a TensorFlow graph: its inputs in the layout an operator asks for, its attributes.
-
-ONNX pictures are NCHW and TensorFlow Lite's are NHWC. Every rank 4 activation is kept as a *picture*, stored NHWC
-while ONNX calls it NCHW; everything else is *plain*, stored as ONNX says. An operator asks for what it needs and the
-value is moved only when it must be, by a Reshape when no two dimensions larger than one change places.
-"""
+"""One ONNX node on its way into a TensorFlow graph: its inputs in the layout an operator asks for, its attributes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from workbench.errors import UnsupportedError
+from workbench.targets.tflite import layout
+from workbench.targets.tflite.layout import TO_NHWC, Array, Value
 
-Array = npt.NDArray[Any]
-TO_NHWC = (0, 2, 3, 1)
-TO_NCHW = (0, 3, 1, 2)
 _FIX = "rewrite it in the source network or with a surgery pass, cut the graph before it, or drop the tflite target"
-
-
-@dataclass(frozen=True)
-class Value:
-    """A tensor of the graph: a TensorFlow tensor, or a numpy array when it is constant.
-
-    Attributes:
-        data: stored NHWC when `picture`, else in ONNX's order of dimensions. Constants are never pictures.
-        picture: rank 4, stored NHWC.
-        nonnegative: known to hold nothing below zero, so that zeros pad a maximum.
-    """
-
-    data: Any
-    picture: bool = False
-    nonnegative: bool = False
-
-    @property
-    def constant(self) -> bool:
-        """Whether the value is known now."""
-        return isinstance(self.data, np.ndarray)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape in ONNX's order of dimensions."""
-        stored = tuple(int(size) for size in self.data.shape)
-        return tuple(stored[axis] for axis in TO_NCHW) if self.picture else stored
 
 
 class Call:
@@ -116,11 +82,6 @@ class Call:
 
     # -- inputs ------------------------------------------------------------------------------------------------------
 
-    @property
-    def count(self) -> int:
-        """How many inputs the node lists."""
-        return len(self._inputs)
-
     def given(self, index: int) -> Value | None:
         """Input `index`, None when it is left out."""
         self._unread_inputs.discard(index)
@@ -167,55 +128,28 @@ class Call:
 
     # -- layout ------------------------------------------------------------------------------------------------------
 
+    def tensor(self, index: int) -> Any:
+        """Input `index` as a tensor, stored as it is."""
+        return self.tf.convert_to_tensor(self.value(index).data)
+
     def picture(self, index: int) -> Any:
         """Input `index`, which has rank 4, as an NHWC tensor."""
         value = self.value(index)
         if len(value.shape) != 4:
             raise self.refuse(f"an input of shape {list(value.shape)} is no NCHW picture")
-        return self.as_picture(value)
+        return layout.as_picture(self.tf, value)
 
     def plain(self, index: int) -> Any:
         """Input `index` as a tensor in ONNX's order of dimensions."""
-        return self.as_plain(self.value(index))
+        return layout.as_plain(self.tf, self.value(index))
 
-    def as_picture(self, value: Value) -> Any:
-        """`value`, of rank 4 at most, as an NHWC tensor of rank 4."""
-        if value.picture:
-            return value.data
-        if value.constant:
-            return self.tf.constant(_constant_nhwc(value.data))
-        tensor = value.data
-        if len(tensor.shape) < 4:
-            tensor = self.tf.reshape(tensor, [1] * (4 - len(tensor.shape)) + list(tensor.shape))
-        return self.permute(tensor, TO_NHWC)
-
-    def as_plain(self, value: Value) -> Any:
-        """`value` as a tensor in ONNX's order of dimensions."""
-        if value.picture:
-            return self.permute(value.data, TO_NCHW)
-        return self.tf.constant(value.data) if value.constant else value.data
+    def values(self) -> list[Value]:
+        """All inputs."""
+        return [self.value(index) for index in range(len(self._inputs))]
 
     def aligned(self) -> tuple[list[Any], bool]:
         """All inputs in one layout, ready to be broadcast against each other, and whether that is NHWC."""
-        values = [self.value(index) for index in range(self.count)]
-        if any(value.picture for value in values) and all(len(value.shape) <= 4 for value in values):
-            return [
-                self.tf.constant(_without_leading_ones(_constant_nhwc(value.data)))
-                if value.constant
-                else self.as_picture(value)
-                for value in values
-            ], True
-        return [self.as_plain(value) for value in values], False
-
-    def permute(self, tensor: Any, order: Sequence[int]) -> Any:
-        """`tensor` with its dimensions in `order`; a Reshape when only dimensions of size one move."""
-        sizes = [int(size) for size in tensor.shape]
-        moving = [axis for axis in order if sizes[axis] != 1]
-        if list(order) == sorted(order):
-            return tensor
-        if moving == sorted(moving):
-            return self.tf.reshape(tensor, [sizes[axis] for axis in order])
-        return self.tf.transpose(tensor, list(order))
+        return layout.aligned(self.tf, self.values())
 
     def axis(self, axis: int, value: Value) -> int:
         """The stored axis of `value` that ONNX calls `axis` (negative from the end)."""
@@ -232,14 +166,3 @@ def describe(node: ir.Node) -> str:
         return f"node {node.name!r}"
     outputs = [value.name for value in node.outputs if value.name]
     return f"the {node.op_type} node that makes {outputs[0]!r}" if outputs else f"a {node.op_type} node"
-
-
-def _constant_nhwc(array: Array) -> Array:
-    full = array.reshape((1,) * (4 - array.ndim) + array.shape)
-    return np.ascontiguousarray(full.transpose(TO_NHWC))
-
-
-def _without_leading_ones(array: Array) -> Array:
-    # The converter fuses an addend into a convolution only when it has one dimension or none.
-    lead = next((axis for axis, size in enumerate(array.shape) if size != 1), array.ndim)
-    return array.reshape(array.shape[lead:])

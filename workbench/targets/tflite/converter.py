@@ -27,7 +27,7 @@ def convert(lowered: Lowered, variant: Literal["fp32", "fp16"], tf: Any) -> Conv
         UnsupportedError: an operator that TensorFlow Lite does not have.
         ToolError: the converter fails.
     """
-    names = [name for name, _, _ in lowered.inputs], [name for name, _ in lowered.outputs]
+    names = [edge.name for edge in lowered.inputs], [edge.name for edge in lowered.outputs]
     try:
         with quiet():
             # This entrance takes a graph that has nothing to freeze as it is. The one for functions copies the weights
@@ -37,8 +37,8 @@ def convert(lowered: Lowered, variant: Literal["fp32", "fp16"], tf: Any) -> Conv
                 lowered.graph_def,
                 None,
                 None,
-                [(node, list(shape)) for _, node, shape in lowered.inputs],
-                [node for _, node in lowered.outputs],
+                [(edge.node, list(edge.shape)) for edge in lowered.inputs],
+                [edge.node for edge in lowered.outputs],
             )
             converter.exclude_conversion_metadata = True  # it holds the versions of the tools
             if variant == "fp16":

@@ -12,11 +12,21 @@ import onnx_ir as ir
 from workbench.errors import UnsupportedError
 from workbench.graph import io
 from workbench.runtimes._quiet import quiet
-from workbench.targets.tflite.call import TO_NHWC, Call, Value
+from workbench.targets.tflite.call import Call
+from workbench.targets.tflite.layout import TO_NHWC, Value, as_picture, as_plain
 from workbench.targets.tflite.operators import OPERATORS
 
 _OPSETS = range(13, 24)
 _SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Edge:
+    """An input or output: its name in ONNX, its node in TensorFlow and the shape it has there."""
+
+    name: str
+    node: str
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -25,14 +35,14 @@ class Lowered:
 
     Attributes:
         graph_def: the graph, without functions and variables.
-        inputs: the name each input has in ONNX, its placeholder, and its shape.
-        outputs: the name each output has in ONNX, and its node.
+        inputs: its placeholders.
+        outputs: what the file delivers.
         not_deployable: why the network must not be shipped; empty when nothing speaks against it.
     """
 
     graph_def: Any
-    inputs: tuple[tuple[str, str, tuple[int, ...]], ...]
-    outputs: tuple[tuple[str, str], ...]
+    inputs: tuple[Edge, ...]
+    outputs: tuple[Edge, ...]
     not_deployable: str = ""
 
 
@@ -68,11 +78,8 @@ def lower(path: Path, tf: Any) -> Lowered:
         ]
         return Lowered(
             graph.as_graph_def(),
-            tuple(
-                (_name(value), feed.data.op.name, tuple(int(size) for size in feed.data.shape))
-                for value, feed in feeds.items()
-            ),
-            tuple((_name(value), result.op.name) for value, result in zip(model.graph.outputs, results, strict=True)),
+            tuple(_edge(value, feed.data) for value, feed in feeds.items()),
+            tuple(_edge(value, result) for value, result in zip(model.graph.outputs, results, strict=True)),
             io.not_deployable(model),
         )
 
@@ -133,8 +140,7 @@ def _lower_node(call: Call) -> Sequence[Value | None]:
 
 def _deliver(tf: Any, value: Value) -> Any:
     """An output as the file delivers it: NHWC when it has rank 4."""
-    call = Call(tf, ir.node("Identity", []), [])
-    return call.as_picture(value) if len(value.shape) == 4 else call.as_plain(value)
+    return as_picture(tf, value) if len(value.shape) == 4 else as_plain(tf, value)
 
 
 def _stand_in(tf: Any, output: ir.Value) -> Value | None:
@@ -166,8 +172,8 @@ def _static(value: ir.Value) -> tuple[int, ...] | None:
     return tuple(int(size) for size in shape.numpy())
 
 
-def _name(value: ir.Value) -> str:
-    return value.name or ""
+def _edge(value: ir.Value, tensor: Any) -> Edge:
+    return Edge(value.name or "", tensor.op.name, tuple(int(size) for size in tensor.shape))
 
 
 def _all(refused: Sequence[UnsupportedError]) -> UnsupportedError:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from workbench.targets.tflite.call import Call, Value
+from workbench.targets.tflite.call import Call
+from workbench.targets.tflite.layout import Value
 from workbench.targets.tflite.operators import (
     activation,
     arithmetic,

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from workbench.targets.tflite.call import Call, Value
+from workbench.targets.tflite.call import Call
+from workbench.targets.tflite.layout import Value, constant_nhwc
 
 
 def relu(call: Call) -> Value:
@@ -18,12 +19,11 @@ def relu(call: Call) -> Value:
 
 def clip(call: Call) -> Value:
     """RELU6 for 0..6, MINIMUM of RELU for 0..x, MINIMUM and MAXIMUM otherwise."""
-    value = call.value(0)
     low, high = (call.optional_constant(index, what) for index, what in ((1, "lower bound"), (2, "upper bound")))
     bottom = -np.inf if low is None else float(low.reshape(-1)[0])
     top = np.inf if high is None else float(high.reshape(-1)[0])
-    if np.dtype(value.data.dtype.as_numpy_dtype if not value.constant else value.data.dtype) != np.float32:
-        raise call.refuse("only float32 is covered")
+    if call.tensor(0).dtype != call.tf.float32:
+        raise call.refuse(f"{call.tensor(0).dtype.name} is not covered")
 
     def limited(x: Any) -> Any:
         if (bottom, top) == (0, 6):
@@ -34,7 +34,7 @@ def clip(call: Call) -> Value:
             x = call.tf.maximum(x, np.float32(bottom))
         return call.tf.minimum(x, np.float32(top)) if top < np.inf else x
 
-    return _like(call, limited, nonnegative=bottom >= 0 or value.nonnegative)
+    return _like(call, limited, nonnegative=bottom >= 0 or call.value(0).nonnegative)
 
 
 def leaky_relu(call: Call) -> Value:
@@ -45,12 +45,10 @@ def leaky_relu(call: Call) -> Value:
 
 def prelu(call: Call) -> Value:
     """PRELU, which the converter recognises in relu(x) + -slope * relu(-x)."""
-    value = call.value(0)
-    slope = call.constant(1, "slope")
+    value, slope = call.value(0), call.constant(1, "slope")
     if value.picture and slope.ndim <= 4:
-        shape = np.broadcast_shapes(slope.shape, (1,) * 3)
-        nhwc = slope.reshape((1,) * (4 - slope.ndim) + slope.shape).transpose(0, 2, 3, 1)
-        slope = nhwc[0] if shape[0] == 1 or slope.ndim < 4 else nhwc
+        nhwc = constant_nhwc(slope)
+        slope = nhwc[0] if len(nhwc) == 1 else nhwc  # PRELU's slope has no batch axis
     return _like(call, lambda x: call.tf.nn.relu(x) + (-slope) * call.tf.nn.relu(-x))
 
 
@@ -110,8 +108,7 @@ def _softplus(call: Call, x: Any) -> Any:
 
 def _like(call: Call, function: Callable[[Any], Any], nonnegative: bool = False) -> Value:
     """`function` of input 0, in the layout it has."""
-    value = call.value(0)
-    return Value(function(call.tf.convert_to_tensor(value.data)), value.picture, nonnegative)
+    return Value(function(call.tensor(0)), call.value(0).picture, nonnegative)
 
 
 def _unary(name: str, nonnegative: bool = False) -> Callable[[Call], Value]:

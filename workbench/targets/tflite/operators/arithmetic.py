@@ -6,19 +6,18 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 
-from workbench.targets.tflite.call import Call, Value
+from workbench.targets.tflite.call import Call
+from workbench.targets.tflite.layout import Value
 
 
 def pow_(call: Call) -> Value:
     """SQUARE for the exponent 2, SQRT for 0.5, POW otherwise."""
     exponent = call.value(1)
     if exponent.constant and exponent.data.size == 1 and float(exponent.data.reshape(-1)[0]) in (0.5, 2.0):
-        base = call.value(0)
         function = call.tf.square if float(exponent.data.reshape(-1)[0]) == 2 else call.tf.sqrt
-        return Value(function(call.tf.convert_to_tensor(base.data)), base.picture, nonnegative=True)
+        return Value(function(call.tensor(0)), call.value(0).picture, nonnegative=True)
     tensors, picture = call.aligned()
     return Value(call.tf.pow(*tensors), picture)
 
@@ -36,8 +35,9 @@ def cast(call: Call) -> Value:
     wanted = ir.DataType(call.integer("to"))
     if wanted not in _TYPES:
         raise call.refuse(f"attribute to = {wanted.name} is not covered")
-    tensor = call.tf.cast(call.tf.convert_to_tensor(value.data), _TYPES[wanted])
-    return Value(tensor, value.picture, value.nonnegative and wanted == ir.DataType.FLOAT)
+    return Value(
+        call.tf.cast(call.tensor(0), _TYPES[wanted]), value.picture, value.nonnegative and wanted == ir.DataType.FLOAT
+    )
 
 
 def _binary(name: str, nonnegative: Callable[[bool, bool], bool] | None = None) -> Callable[[Call], Value]:
@@ -45,15 +45,11 @@ def _binary(name: str, nonnegative: Callable[[bool, bool], bool] | None = None) 
 
     def operator(call: Call) -> Value:
         tensors, picture = call.aligned()
-        sign = nonnegative is not None and reduce(nonnegative, (_sign(call, index) for index in range(call.count)))
+        signs = [value.never_negative for value in call.values()]
+        sign = nonnegative is not None and reduce(nonnegative, signs)
         return Value(reduce(getattr(call.tf.math, name), tensors), picture, sign)
 
     return operator
-
-
-def _sign(call: Call, index: int) -> bool:
-    value = call.value(index)
-    return bool(np.all(value.data >= 0)) if value.constant else value.nonnegative
 
 
 def _both(a: bool, b: bool) -> bool:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from workbench.targets.tflite import windows
-from workbench.targets.tflite.call import Array, Call, Value
+from workbench.targets.tflite.call import Call
+from workbench.targets.tflite.layout import Array, Value
 
 
 def conv(call: Call) -> Value:
@@ -84,12 +85,8 @@ def batch_normalization(call: Call) -> Value:
         raise call.refuse("attribute training_mode = 1 is not covered", "export the network in evaluation mode")
     factor = scale / np.sqrt(variance + call.number("epsilon", 1e-5))
     addend = offset - mean * factor
-    shape = [1] * len(value.shape)
-    if not value.picture:
-        shape[1] = -1
-    else:
-        shape = [-1]
-    made = value.data * factor.astype(np.float32).reshape(shape)
+    shape = [-1] if value.picture else [1, -1, *[1] * (len(value.shape) - 2)]
+    made = call.tensor(0) * factor.astype(np.float32).reshape(shape)
     return Value(made + addend.astype(np.float32).reshape(shape), value.picture)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from workbench.targets.tflite.call import Call, Value
+from workbench.targets.tflite.call import Call
+from workbench.targets.tflite.layout import Value
 
 
 def gemm(call: Call) -> Value:
@@ -31,7 +32,7 @@ def matmul(call: Call) -> Value:
 def softmax(call: Call) -> Value:
     """SOFTMAX along the last stored axis; spelled out along another, which would need a TRANSPOSE."""
     value = call.value(0)
-    tf, tensor = call.tf, call.tf.convert_to_tensor(value.data)
+    tf, tensor = call.tf, call.tensor(0)
     axis = call.axis(call.integer("axis", -1), value)
     if axis == len(value.shape) - 1:
         return Value(tf.nn.softmax(tensor), value.picture, nonnegative=True)

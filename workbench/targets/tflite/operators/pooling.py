@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from workbench.targets.tflite import windows
-from workbench.targets.tflite.call import Call, Value
+from workbench.targets.tflite.call import Call
+from workbench.targets.tflite.layout import Value
 
 _LOWEST = float(np.finfo(np.float32).min)
 

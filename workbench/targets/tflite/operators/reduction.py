@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from workbench.targets.tflite.call import Call, Value
+from workbench.targets.tflite.call import Call
+from workbench.targets.tflite.layout import Value, as_plain
 
 
 def arg_max(call: Call) -> Value:
@@ -14,7 +15,7 @@ def arg_max(call: Call) -> Value:
         raise call.refuse("attribute select_last_index = 1 is not covered", "set it to 0")
     axis = call.axis(asked := call.integer("axis"), value)
     keep = bool(call.integer("keepdims", 1))
-    best = call.tf.expand_dims(call.tf.argmax(call.tf.convert_to_tensor(value.data), axis, "int64"), axis)
+    best = call.tf.expand_dims(call.tf.argmax(call.tensor(0), axis, "int64"), axis)
     return _result(call, Value(best, value.picture, True), [asked], keep)
 
 
@@ -33,7 +34,7 @@ def _reduction(name: str) -> Callable[[Call], Value]:
             axes = list(range(len(value.shape)))
         call.ignore("noop_with_empty_axes")
         stored = sorted(call.axis(axis, value) for axis in axes)
-        made = getattr(call.tf.math, name)(call.tf.convert_to_tensor(value.data), stored, keepdims=True)
+        made = getattr(call.tf.math, name)(call.tensor(0), stored, keepdims=True)
         sign = value.nonnegative and name != "reduce_prod"
         return _result(call, Value(made, value.picture, sign), axes, keep)
 
@@ -47,7 +48,7 @@ def _result(call: Call, kept: Value, axes: list[int], keep: bool) -> Value:
     rank = len(kept.shape)
     gone = {axis % rank for axis in axes}
     shape = [size for axis, size in enumerate(kept.shape) if axis not in gone]
-    return Value(call.tf.reshape(call.as_plain(kept), shape), nonnegative=kept.nonnegative)
+    return Value(call.tf.reshape(as_plain(call.tf, kept), shape), nonnegative=kept.nonnegative)
 
 
 OPERATORS: dict[str, Callable[[Call], Value]] = {

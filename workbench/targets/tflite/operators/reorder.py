@@ -7,21 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from workbench.targets.tflite.call import TO_NHWC, Call, Value
+from workbench.targets.tflite.call import Call
+from workbench.targets.tflite.layout import TO_NHWC, Value, as_picture, as_plain, permute
 
 
 def concat(call: Call) -> Value:
     """CONCATENATION."""
-    values = [call.value(index) for index in range(call.count)]
+    values = call.values()
     picture = any(value.picture for value in values)
     axis = call.integer("axis")
     rank = len(values[0].shape)
     if any(len(value.shape) != rank for value in values) or not -rank <= axis < rank:
         raise call.refuse(f"axis {axis} of tensors of shapes {[list(value.shape) for value in values]}")
-    tensors = [call.as_picture(value) if picture else call.as_plain(value) for value in values]
+    tensors = [as_picture(call.tf, value) if picture else as_plain(call.tf, value) for value in values]
     axis %= rank
-    sign = all(bool(np.all(value.data >= 0)) if value.constant else value.nonnegative for value in values)
-    return Value(call.tf.concat(tensors, TO_NHWC.index(axis) if picture else axis), picture, sign)
+    made = call.tf.concat(tensors, TO_NHWC.index(axis) if picture else axis)
+    return Value(made, picture, all(value.never_negative for value in values))
 
 
 def split(call: Call) -> list[Value]:
@@ -37,7 +38,7 @@ def split(call: Call) -> list[Value]:
         sizes = [part] * (count - 1) + [size - part * (count - 1)]
     if sum(sizes) != size or min(sizes) < 1 or len(sizes) != len(call.node.outputs):
         raise call.refuse(f"parts {sizes} of an axis of {size} for {len(call.node.outputs)} outputs")
-    tensor = call.tf.convert_to_tensor(value.data)
+    tensor = call.tensor(0)
     parts = call.tf.split(tensor, len(sizes) if len(set(sizes)) == 1 else sizes, axis)
     return [Value(part, value.picture, value.nonnegative) for part in parts]
 
@@ -57,7 +58,7 @@ def slice_(call: Call) -> Value:
         if not range(first, last, stride):
             raise call.refuse(f"starts {starts}, ends {ends} leave nothing")
         cuts[call.axis(axis, value)] = slice(first, None if last < 0 else last, stride)
-    return Value(call.tf.convert_to_tensor(value.data)[tuple(cuts)], value.picture, value.nonnegative)
+    return Value(call.tensor(0)[tuple(cuts)], value.picture, value.nonnegative)
 
 
 def pad(call: Call) -> Value:
@@ -76,7 +77,7 @@ def pad(call: Call) -> Value:
     amounts = [[0, 0] for _ in range(rank)]
     for index, axis in enumerate(axes):
         amounts[call.axis(axis, value)] = [pads[index], pads[index + len(axes)]]
-    tensor = call.tf.convert_to_tensor(value.data)
+    tensor = call.tensor(0)
     made = call.tf.pad(tensor, amounts, mode.upper(), **({"constant_values": number} if mode == "constant" else {}))
     return Value(made, value.picture, value.nonnegative and number >= 0)
 
@@ -89,10 +90,10 @@ def transpose(call: Call) -> Value:
     if sorted(order) != list(range(rank)):
         raise call.refuse(f"attribute perm = {order} of a tensor of rank {rank}")
     stored = [TO_NHWC.index(axis) if value.picture else axis for axis in order]
-    tensor = call.tf.convert_to_tensor(value.data)
+    tensor = call.tensor(0)
     if rank == 4 and stored != list(range(4)):
-        return Value(call.permute(tensor, [stored[axis] for axis in TO_NHWC]), True, value.nonnegative)
-    return Value(call.permute(tensor, stored), nonnegative=value.nonnegative)
+        return Value(permute(call.tf, tensor, [stored[axis] for axis in TO_NHWC]), True, value.nonnegative)
+    return Value(permute(call.tf, tensor, stored), nonnegative=value.nonnegative)
 
 
 def gather(call: Call) -> Value:
@@ -107,13 +108,11 @@ def gather(call: Call) -> Value:
     places = np.where(indices < 0, indices + size, indices).astype(np.int32).reshape(-1)
     if places.size == 0 or places.min() < 0 or places.max() >= size:
         raise call.refuse(f"indices outside an axis of {size}")
-    made = Value(
-        call.tf.gather(call.tf.convert_to_tensor(value.data), places, axis=axis), value.picture, value.nonnegative
-    )
+    made = Value(call.tf.gather(call.tensor(0), places, axis=axis), value.picture, value.nonnegative)
     if indices.ndim:
         return made
     shape = [size for index, size in enumerate(made.shape) if index != asked % len(made.shape)]
-    return Value(call.tf.reshape(call.as_plain(made), shape), nonnegative=value.nonnegative)
+    return Value(call.tf.reshape(as_plain(call.tf, made), shape), nonnegative=value.nonnegative)
 
 
 def space_to_depth(call: Call) -> Value:

@@ -7,7 +7,8 @@ from math import prod
 
 import onnx_ir as ir
 
-from workbench.targets.tflite.call import Call, Value
+from workbench.targets.tflite.call import Call
+from workbench.targets.tflite.layout import Value
 
 
 def reshape(call: Call) -> Value:

@@ -11,7 +11,8 @@ from math import floor
 
 import numpy as np
 
-from workbench.targets.tflite.call import Array, Call, Value
+from workbench.targets.tflite.call import Call
+from workbench.targets.tflite.layout import Array, Value
 
 # (align_corners, half_pixel_centers) as TensorFlow Lite has them
 _FLAGS = ((False, False), (False, True), (True, False))
