@@ -10,6 +10,7 @@ from workbench import pipeline
 from workbench.engine.store import Store
 from workbench.errors import SourceError, ToolError, WorkbenchError
 from workbench.recipe.load import load
+from workbench.stages import publish
 
 STAGES = ["pictures", "export", "simplify", "surgery", "calibrate", "quantize", "onnx", "pulsar2", "parity", "report"]
 
@@ -218,19 +219,18 @@ def test_a_read_only_dist_is_an_error_with_a_fix(bench):
 
 
 def test_a_dist_that_is_a_file_is_an_error_with_a_fix(bench):
-    """Nothing is overwritten, nothing half-written."""
+    """Nothing is overwritten, and it is told before the first stage runs."""
     bench.dist.write_text("x")
 
-    with pytest.raises(ToolError, match="the disk refuses") as caught:
+    with pytest.raises(ToolError, match="the disk refuses: Not a directory") as caught:
         bench.convert()
-    assert "--dist" in caught.value.fix
+    assert "a file is where a folder should be" in caught.value.fix
+    assert not list(bench.store.home.glob("store/*"))
     assert bench.dist.read_text() == "x"
 
 
 def test_ctrl_c_while_publishing_leaves_the_old_result_whole(bench, monkeypatch):
     """An interrupt in the middle of copying changes nothing."""
-    import shutil
-
     outcome, _ = bench.convert()
     before = {path.name: path.read_bytes() for path in outcome.folder.iterdir() if path.is_file()}
 
@@ -238,9 +238,78 @@ def test_ctrl_c_while_publishing_leaves_the_old_result_whole(bench, monkeypatch)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "copy", interrupted)
+        patch.setattr(publish, "_copy", interrupted)
         with pytest.raises(KeyboardInterrupt):
             bench.convert({"max_abs: 1e-4": "max_abs: 3e-4"})
 
     assert {path.name: path.read_bytes() for path in outcome.folder.iterdir() if path.is_file()} == before
+    assert [path.name for path in bench.dist.iterdir()] == ["tiny"]
+
+
+def stored(bench, name):
+    """Every file of that name in the store."""
+    return sorted(path for path in bench.store.home.glob(f"store/*/*/files/**/{name}"))
+
+
+def test_a_truncated_result_in_the_store_is_made_again(bench, tmp_path):
+    """A crash or a cleaner took part of a file: its stage runs again, and what is published is whole."""
+    first, _ = bench.convert()
+    whole = (first.folder / "tiny.onnx").read_bytes()
+    for path in stored(bench, "tiny.onnx"):
+        path.write_bytes(whole[:100])
+    bench.dist = tmp_path / "elsewhere"
+    second, log = bench.convert()
+
+    assert log.ran == ["onnx"]
+    assert (second.folder / "tiny.onnx").read_bytes() == whole
+
+
+def test_a_flipped_bit_in_the_store_is_never_published(bench, tmp_path):
+    """Same size, other content: found by its hash while it is copied, made again, and said."""
+    first, _ = bench.convert()
+    whole = (first.folder / "tiny.onnx").read_bytes()
+    for path in stored(bench, "tiny.onnx"):
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    bench.dist = tmp_path / "elsewhere"
+    second, log = bench.convert()
+
+    assert (second.folder / "tiny.onnx").read_bytes() == whole
+    assert "the cached result of onnx was damaged: it is made again" in log.warned
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"pictures": 3}'])
+def test_damaged_notes_in_the_cache_are_no_error(bench, text):
+    """Half-written or odd notes count as absent."""
+    bench.convert()
+    for path in (*bench.store.home.glob("store/*/*/run.json"), *bench.store.home.glob("last/*.json")):
+        path.write_text(text)
+    outcome, log = bench.convert()
+
+    assert log.ran == STAGES
+    assert outcome.parity["passed"]
+
+
+def test_remains_of_killed_runs_are_swept(bench):
+    """Scratch folders and half-published folders of processes that are gone do not pile up."""
+    remains = [
+        bench.store.home / "scratch" / "export-999999999",
+        bench.dist / ".tiny.part-999999999",
+        bench.dist / ".tiny.old-999999999",
+    ]
+    for folder in remains:
+        (folder / "x").mkdir(parents=True)
+    bench.convert()
+
+    assert not any(folder.exists() for folder in remains)
+
+
+def test_a_link_in_dist_is_followed(bench, tmp_path):
+    """Results go where the link's owner wants them; the link stays a link."""
+    (tmp_path / "real").mkdir()
+    bench.dist.mkdir()
+    (bench.dist / "tiny").symlink_to(tmp_path / "real")
+    bench.convert()
+
+    assert (bench.dist / "tiny").is_symlink()
+    assert (tmp_path / "real" / "manifest.json").is_file()
     assert [path.name for path in bench.dist.iterdir()] == ["tiny"]

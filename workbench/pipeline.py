@@ -19,7 +19,7 @@ from workbench.calib.pictures import fingerprint
 from workbench.calib.sets import find_pictures
 from workbench.engine.progress import Silent
 from workbench.engine.runner import Outlook, Reporter, outlook, run
-from workbench.engine.stage import OutsideFile, Step
+from workbench.engine.stage import OutsideFile, Step, digest
 from workbench.engine.store import Store, default_home
 from workbench.errors import RecipeError, ToolError, WorkbenchError
 from workbench.pose.skeletons import skeleton
@@ -99,6 +99,7 @@ def convert(loaded: LoadedRecipe, request: Request, store: Store, reporter: Repo
     with _located(loaded):
         check(loaded)
         _check_requirements(loaded.recipe, request)
+        publish.check(loaded.recipe.name, request.dist)
         reporter.begin("fetch")
         found = fetch.get(
             loaded,
@@ -109,8 +110,15 @@ def convert(loaded: LoadedRecipe, request: Request, store: Store, reporter: Repo
             progress=reporter,
         )
         planned = steps(loaded, found, store)
-        done = run(planned, store, _key(loaded), reporter)
-        return publish.publish(loaded.recipe, found, done, request.dist, reporter)
+        try:
+            done = run(planned, store, _key(loaded), reporter)
+            return publish.publish(loaded.recipe, found, done, request.dist, reporter)
+        except publish.DamagedError as error:
+            stage = str(error)
+            reporter.warn(f"the cached result of {stage} was damaged: it is made again")
+            store.discard(digest(next(step for step in planned if step.name == stage)))
+            done = run(planned, store, _key(loaded), reporter)
+            return publish.publish(loaded.recipe, found, done, request.dist, reporter)
 
 
 def check(loaded: LoadedRecipe) -> None:

@@ -66,6 +66,7 @@ def run(steps: Sequence[Step], store: Store, recipe: str, reporter: Reporter) ->
         WorkbenchError: a stage failed; results of the stages before it stay in the store.
     """
     results: dict[str, Done] = {}
+    store.sweep()
     keys = store.last_keys(recipe)
     for step in steps:
         results[step.name] = _one(step, store, reporter)

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -44,29 +45,45 @@ class Store:
         return self._entry(digest) / "files"
 
     def has(self, digest: str) -> bool:
-        """Whether the result is there; it is whole if it is."""
-        return (self._entry(digest) / "run.json").is_file()
+        """Whether the result is there and whole; one that lost a file to a crash or a cleaner counts as absent."""
+        told = self._read(self._entry(digest) / "run.json")
+        if not told.keys() >= {"seconds", "peak_mb", "notes", "warnings", "files"}:
+            return False
+        folder = self.files(digest)
+        return all(_size(folder / path) == size for path, size in told["files"].items())
 
     def run_record(self, digest: str) -> Record:
         """Notes, warnings, seconds and peak memory of the run that made the result."""
-        found: Record = json.loads((self._entry(digest) / "run.json").read_text("utf-8"))
-        return found
+        return self._read(self._entry(digest) / "run.json")
+
+    def discard(self, digest: str) -> None:
+        """Forget a result, so that its stage runs again."""
+        shutil.rmtree(self._entry(digest), ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what runs that are over left in the scratch folder."""
+        for folder in (self.home / "scratch").glob("*-*"):
+            if not is_running(folder.name.rpartition("-")[2]):
+                shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
     def scratch(self, name: str) -> Iterator[Path]:
-        """An empty folder for one stage; what is left of it after a failure stays for a look.
+        """An empty folder for one stage; after a failure it stays for a look until the next run, not after Ctrl-C.
 
         Raises:
             ToolError: the folder cannot be made.
         """
         folder = self.home / "scratch" / f"{name}-{os.getpid()}"
         try:
-            shutil.rmtree(self.home / "scratch" / name, ignore_errors=True)
             shutil.rmtree(folder, ignore_errors=True)
             (folder / "files").mkdir(parents=True)
         except OSError as error:
             raise disk_error(error, folder) from error
-        yield folder
+        try:
+            yield folder
+        except (KeyboardInterrupt, OSError):  # a full disk needs the space for the next run
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
     def publish(self, folder: Path, digest: str, key: Record, run: Record) -> None:
         """Rename a finished scratch folder into its place.
@@ -75,10 +92,14 @@ class Store:
             ToolError: the disk refuses.
         """
         entry = self._entry(digest)
+        files = sorted(path for path in (folder / "files").rglob("*") if path.is_file())
+        sizes = {path.relative_to(folder / "files").as_posix(): path.stat().st_size for path in files}
         try:
             write_json(folder / "key.json", key)
-            write_json(folder / "run.json", run)
+            write_json(folder / "run.json", {**run, "files": sizes})
             entry.parent.mkdir(parents=True, exist_ok=True)
+            if entry.exists() and not self.has(digest):
+                shutil.rmtree(entry)
             try:
                 folder.rename(entry)
             except OSError:
@@ -90,11 +111,8 @@ class Store:
 
     def last_keys(self, name: str) -> dict[str, Record]:
         """The keys of the last run of recipe `name`, by stage."""
-        try:
-            found: dict[str, Record] = json.loads((self.home / "last" / f"{name}.json").read_text("utf-8"))
-        except (OSError, ValueError):  # never run, or a damaged note: both only cost the explanation
-            return {}
-        return found
+        found = self._read(self.home / "last" / f"{name}.json")
+        return {stage: key for stage, key in found.items() if isinstance(key, dict)}
 
     def remember_keys(self, name: str, keys: dict[str, Record]) -> None:
         """Keep the keys of this run for the next `plan`.
@@ -108,6 +126,15 @@ class Store:
             write_json(path, keys)
         except OSError as error:
             raise disk_error(error, path) from error
+
+    @staticmethod
+    def _read(path: Path) -> Record:
+        """The mapping in a note of ours; empty when it is missing or a crash left half of it."""
+        try:
+            found = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def _entry(self, digest: str) -> Path:
         return self.home / "store" / digest[:2] / digest
@@ -127,11 +154,39 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def disk_error(error: OSError, where: Path) -> ToolError:
+def is_running(pid: str) -> bool:
+    """Whether a process of this number exists; False for what is no number."""
+    if not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it is somebody else's, so it runs
+        return True
+    return True
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+_CURES = {
+    errno.ENOSPC: "free some space there",
+    errno.EDQUOT: "free some space there",
+    errno.EEXIST: "a file is where a folder should be: move it away, or name another place",
+    errno.ENOTDIR: "a file is where a folder should be: move it away, or name another place",
+}
+_ELSEWHERE = "name a folder you may write: WORKBENCH_HOME for the cache, --dist for results"
+
+
+def disk_error(error: OSError, where: Path | str) -> ToolError:
     """What a refused read or write means for a user."""
-    place = error.filename or where
     return ToolError(
         f"the disk refuses: {error.strerror or error}",
-        where=str(place),
-        fix="free some space, or name a folder you may write (WORKBENCH_HOME for the cache, --dist for results)",
+        where=str(error.filename or where),
+        fix=_CURES.get(error.errno or 0, _ELSEWHERE),
     )

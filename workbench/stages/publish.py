@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 from workbench.engine.progress import Progress
 from workbench.engine.runner import Done
 from workbench.engine.stage import digest, tool_version
-from workbench.engine.store import disk_error, sha256_file, write_json
+from workbench.engine.store import disk_error, is_running, sha256_file, write_json
 from workbench.errors import ToolError
 from workbench.recipe.schema import Recipe
 from workbench.stages import _files
@@ -66,6 +68,7 @@ def publish(recipe: Recipe, weights: Weights, done: Mapping[str, Done], dist: Pa
 
     Raises:
         ToolError: `dist` cannot be written, or the folder holds something that is not a former result.
+        DamagedError: a file of the store is no longer what its stage wrote.
     """
     parity: dict[str, Any] = json.loads((done["parity"].files / "parity.json").read_text("utf-8"))
     sources = _sources(recipe, done)
@@ -74,7 +77,7 @@ def publish(recipe: Recipe, weights: Weights, done: Mapping[str, Done], dist: Pa
     try:
         changed = not _is_current(folder, manifest)
         if changed:
-            _replace(folder, manifest, {path: entry.file for path, entry in sources.items()}, progress)
+            _replace(folder, manifest, sources, progress)
         if parity["passed"]:
             shutil.rmtree(dist / f"{recipe.name}.failed", ignore_errors=True)
     except OSError as error:
@@ -88,6 +91,7 @@ class _Source:
     size: int
     sha256: str
     precision: str | None
+    stage: str
 
 
 def _sources(recipe: Recipe, done: Mapping[str, Done]) -> dict[str, _Source]:
@@ -97,10 +101,10 @@ def _sources(recipe: Recipe, done: Mapping[str, Done]) -> dict[str, _Source]:
         files = done[call.name].files
         precisions = {artifact.path: artifact.precision for artifact in _files.read_artifacts(files)}
         for path, (size, sha256) in _files.read_hashes(files).items():
-            found[path] = _Source(files / path, size, sha256, precisions.get(path))
+            found[path] = _Source(files / path, size, sha256, precisions.get(path), call.name)
     for stage, name in (("parity", "parity.json"), ("report", "report.html")):
         file = done[stage].files / name
-        found[name] = _Source(file, file.stat().st_size, sha256_file(file), None)
+        found[name] = _Source(file, file.stat().st_size, sha256_file(file), None, stage)
     return found
 
 
@@ -162,16 +166,40 @@ def _old_manifest(folder: Path) -> dict[str, Any] | None:
     return found
 
 
-def _replace(folder: Path, manifest: Mapping[str, Any], files: Mapping[str, Path], progress: Progress) -> None:
-    """Write everything aside, then swap folders by rename; files in `folder` that are not ours stay in it."""
-    old = _old_manifest(folder)
-    if folder.exists() and old is None and any(folder.iterdir()):
+def check(recipe: str, dist: Path) -> None:
+    """Find out before the work whether its results can be published.
+
+    Raises:
+        ToolError: `dist` cannot be written, or the recipe's folder there is not a former result.
+    """
+    existing = next(folder for folder in (dist, *dist.absolute().parents) if folder.exists() or folder.is_symlink())
+    try:
+        with tempfile.TemporaryDirectory(prefix=".workbench-", dir=existing):
+            pass
+        for name in (recipe, f"{recipe}.failed"):
+            _refuse_others(dist / name)
+    except OSError as error:
+        raise disk_error(OSError(error.errno, error.strerror), existing) from error
+
+
+def _refuse_others(folder: Path) -> None:
+    if folder.exists() and _old_manifest(folder) is None and any(folder.iterdir()):
         raise ToolError(
             "the folder holds something that is not a result of workbench",
             where=str(folder),
             fix="move it away, or publish elsewhere with --dist",
         )
+
+
+def _replace(folder: Path, manifest: Mapping[str, Any], files: Mapping[str, _Source], progress: Progress) -> None:
+    """Write everything aside, then swap folders by rename; files in `folder` that are not ours stay in it."""
+    folder = folder.resolve()  # a link keeps pointing to where its owner wants the files
+    _refuse_others(folder)
+    old = _old_manifest(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
+    for remains in (*folder.parent.glob(f".{folder.name}.part-*"), *folder.parent.glob(f".{folder.name}.old-*")):
+        if not is_running(remains.name.rpartition("-")[2]):
+            shutil.rmtree(remains, ignore_errors=True)
     aside = folder.parent / f".{folder.name}.part-{os.getpid()}"
     retired = folder.parent / f".{folder.name}.old-{os.getpid()}"
     shutil.rmtree(aside, ignore_errors=True)
@@ -179,7 +207,7 @@ def _replace(folder: Path, manifest: Mapping[str, Any], files: Mapping[str, Path
         aside.mkdir()
         for done, (path, source) in enumerate(sorted(files.items()), 1):
             (aside / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, aside / path)
+            _copy(source, aside / path)
             progress.step(done, len(files), "files published")
         write_json(aside / "manifest.json", manifest)
         if old is not None:
@@ -192,6 +220,31 @@ def _replace(folder: Path, manifest: Mapping[str, Any], files: Mapping[str, Path
             retired.rename(folder)
         shutil.rmtree(aside, ignore_errors=True)
     shutil.rmtree(retired, ignore_errors=True)
+
+
+def _copy(source: _Source, to: Path) -> None:
+    """Copy a file and prove on the way that it is what the manifest says.
+
+    Raises:
+        DamagedError: it is not.
+        OSError: naming the file that could not be written, where `shutil` names the one it reads.
+    """
+    content = hashlib.sha256()
+    with source.file.open("rb") as reader:
+        try:
+            with to.open("wb") as writer:
+                while chunk := reader.read(1 << 20):
+                    content.update(chunk)
+                    writer.write(chunk)
+            to.chmod(source.file.stat().st_mode & 0o777)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(to)) from error
+    if content.hexdigest() != source.sha256:
+        raise DamagedError(source.stage)
+
+
+class DamagedError(Exception):
+    """A cached result is no longer what its stage wrote; the argument names the stage."""
 
 
 def _keep_strangers(folder: Path, ours: set[str], aside: Path) -> None:
