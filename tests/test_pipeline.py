@@ -8,7 +8,7 @@ import pytest
 
 from workbench import pipeline
 from workbench.engine.store import Store
-from workbench.errors import SourceError, ToolError, WorkbenchError
+from workbench.errors import RecipeError, SourceError, ToolError, WorkbenchError
 from workbench.recipe.load import load
 from workbench.stages import publish
 
@@ -65,7 +65,8 @@ def test_a_recipe_becomes_checked_artifacts(bench):
     names = {entry["path"] for entry in outcome.manifest["files"]}
     assert {"tiny.onnx", "tiny.int8.onnx", "parity.json", "report.html", "pulsar2/AX650/config.json"} <= names
     assert outcome.manifest["deployable"] is True
-    assert outcome.manifest["weights"]["seeded"] is False
+    assert outcome.manifest["weights"]["origin"] == "published"
+    assert outcome.manifest["inputs"][0]["mean"] == [128.0]
     judged = {entry["artifact"]: entry["passed"] for entry in outcome.parity["artifacts"]}
     assert judged == dict.fromkeys(["exported", "simplified", "after surgery", "tiny.onnx", "tiny.int8.onnx"], True)
     assert [skip["reason"] for skip in outcome.manifest["skipped"]] == ["no Pulsar2 toolchain"]
@@ -190,7 +191,73 @@ def test_a_recipe_that_contradicts_the_network_is_placed_at_its_line(bench, chan
         bench.convert(change)
 
     assert f"tiny.yaml{where}" in str(caught.value)
-    assert caught.value.fix
+    assert "\n  fix: " in str(caught.value)
+
+
+def test_a_failed_folder_keeps_what_is_not_ours(bench):
+    """A good run withdraws the failed one before it, and nothing else."""
+    failed, _ = bench.convert({"cosine: 0.9": "cosine: 1.0"})
+    (failed.folder / "thesis.txt").write_text("mine")
+    bench.convert()
+
+    assert [path.name for path in failed.folder.iterdir()] == ["thesis.txt"]
+
+
+def test_links_and_empty_folders_beside_ours_survive(bench, tmp_path):
+    """Whatever is not ours is carried over as it is."""
+    outcome, _ = bench.convert()
+    (outcome.folder / "empty").mkdir()
+    (outcome.folder / "link").symlink_to(tmp_path / "nowhere")
+    bench.convert({"max_abs: 1e-4": "max_abs: 2e-4"})
+
+    assert (outcome.folder / "empty").is_dir()
+    assert (outcome.folder / "link").is_symlink()
+
+
+@pytest.mark.parametrize("text", ["[]", '{"files": [1]}', '{"name": "my web app"}'])
+def test_a_manifest_of_somebody_else_is_not_ours(bench, text):
+    """A folder with another program's manifest.json is never replaced."""
+    (bench.dist / "tiny").mkdir(parents=True)
+    (bench.dist / "tiny" / "manifest.json").write_text(text)
+
+    with pytest.raises(ToolError, match="not a result of workbench"):
+        bench.convert()
+    assert (bench.dist / "tiny" / "manifest.json").read_text() == text
+
+
+def test_a_result_moved_aside_by_a_killed_run_comes_back(bench):
+    """Between two renames a kill leaves no dist/tiny: the next run adopts the old one, with the user's files."""
+    outcome, _ = bench.convert()
+    (outcome.folder / "notes.txt").write_text("mine")
+    outcome.folder.rename(bench.dist / ".tiny.old-999999999")
+    again, _ = bench.convert({"max_abs: 1e-4": "max_abs: 2e-4"})
+
+    assert (again.folder / "notes.txt").read_text() == "mine"
+    assert [path.name for path in bench.dist.iterdir()] == ["tiny"]
+
+
+def test_weights_without_a_section_for_them_are_refused(bench, tmp_path):
+    """--weights is never silently ignored."""
+    text = 'source: {kind: torch, factory: "workbench.zoo.movenet:MoveNet"}\n'
+    recipe = _tiny.write(bench.folder)
+    written = recipe.read_text()
+    recipe.write_text(written[: written.index("source:")] + text + written[written.index("inputs:") :])
+    request = pipeline.Request(dist=bench.dist, weights=tmp_path / "none.pth")
+
+    with pytest.raises(RecipeError, match="has no weights section"):
+        pipeline.convert(load(recipe), request, bench.store, Log())
+
+
+def test_require_axmodel_and_compile_never_contradict(bench):
+    """What is asked for must not be switched off elsewhere."""
+    with pytest.raises(RecipeError, match="compile is never"):
+        bench.convert({"chips: [AX650]": "chips: [AX650], compile: never"}, require=("axmodel",))
+
+
+def test_too_few_pictures_for_both_jobs_are_told_before_anything_runs(bench):
+    """Judging takes pictures that calibration then lacks."""
+    with pytest.raises(RecipeError, match="30 pictures judge and at least 4 others calibrate, but there are 32"):
+        bench.convert({"samples: 2": "samples: 30"})
 
 
 def test_plan_says_what_would_run_and_runs_nothing(bench):

@@ -21,7 +21,7 @@ from workbench.engine.progress import Silent
 from workbench.engine.runner import Outlook, Reporter, outlook, run
 from workbench.engine.stage import OutsideFile, Step, digest
 from workbench.engine.store import Store, default_home
-from workbench.errors import RecipeError, ToolError, WorkbenchError
+from workbench.errors import RecipeError, RecipeErrors, ToolError, WorkbenchError
 from workbench.pose.skeletons import skeleton
 from workbench.recipe.load import LoadedRecipe
 from workbench.recipe.schema import Recipe
@@ -77,7 +77,7 @@ def plan(loaded: LoadedRecipe, request: Request, store: Store) -> tuple[Weights 
     Raises:
         WorkbenchError: something the recipe names does not exist.
     """
-    with _located(loaded):
+    with located(loaded):
         check(loaded)
         found = fetch.look(
             loaded,
@@ -96,7 +96,7 @@ def convert(loaded: LoadedRecipe, request: Request, store: Store, reporter: Repo
     Raises:
         WorkbenchError: anything a user can mend; finished stages stay in the store, so the next run continues.
     """
-    with _located(loaded):
+    with located(loaded):
         check(loaded)
         _check_requirements(loaded.recipe, request)
         publish.check(loaded.recipe.name, request.dist)
@@ -122,11 +122,24 @@ def convert(loaded: LoadedRecipe, request: Request, store: Store, reporter: Repo
 
 
 def check(loaded: LoadedRecipe) -> None:
-    """Hold the recipe's parts against each other, before any work.
+    """Hold the recipe's parts against each other and against what is on this machine, before any work.
 
     Raises:
-        RecipeError: an unknown skeleton, heat maps that do not fit it, or no pictures.
+        RecipeErrors: an unknown skeleton, heat maps that do not fit it, no or too few pictures; all of them.
     """
+    errors = []
+    for look in (_check_joints, _check_pictures):
+        try:
+            look(loaded)
+        except RecipeError as error:
+            if not error.where and error.at is not None:
+                error.where = loaded.marks.where(error.at)
+            errors.append(error)
+    if errors:
+        raise RecipeErrors(errors)
+
+
+def _check_joints(loaded: LoadedRecipe) -> None:
     recipe = loaded.recipe
     joints = skeleton(recipe.joints).joints
     for index, output in enumerate(recipe.outputs):
@@ -137,6 +150,18 @@ def check(loaded: LoadedRecipe) -> None:
                 fix=f"{len(joints)} channels, or {len(joints) + 1} with background; is joints right?",
                 at=("outputs", index, "shape"),
             )
+
+
+def _check_pictures(loaded: LoadedRecipe) -> None:
+    recipe = loaded.recipe
+    found = len(find_pictures(recipe.calibration.pictures, loaded.base, cache=default_home() / "pictures").paths)
+    samples, least = recipe.parity.samples, recipe.calibration.least
+    if found < samples + least:
+        raise RecipeError(
+            f"parity.samples: {samples} pictures judge and at least {least} others calibrate, but there are {found}",
+            fix="add pictures, or lower parity.samples or calibration.minimum",
+            at=("parity", "samples"),
+        )
 
 
 def steps(loaded: LoadedRecipe, weights: Weights | None, store: Store) -> list[Step]:
@@ -214,19 +239,24 @@ def _check_requirements(recipe: Recipe, request: Request) -> None:
     """Fail before the wait when something required cannot be made here."""
     if "axmodel" not in request.require:
         return
-    for call in recipe.targets:
-        if call.name == "pulsar2":
-            if environment(call.name, call.options).get("pulsar2") != "none":
-                return
-            raise ToolError(
-                "no Pulsar2 toolchain, and --require axmodel was given",
-                fix="put pulsar2 on PATH, set PULSAR2_HOME, or load a pulsar2:* image; see toolchain/README.md",
-            )
-    raise RecipeError(
-        f"{recipe.name} has no pulsar2 target, so no axmodel",
-        fix="add targets.pulsar2, or drop --require",
-        at=("targets",),
-    )
+    found = [environment(call.name, call.options).get("pulsar2") for call in recipe.targets if call.name == "pulsar2"]
+    if not found:
+        raise RecipeError(
+            f"{recipe.name} has no pulsar2 target, so no axmodel",
+            fix="add targets.pulsar2, or drop --require",
+            at=("targets",),
+        )
+    if found == ["not asked for"]:
+        raise RecipeError(
+            "targets.pulsar2.compile is never, and --require axmodel was given",
+            fix="set it to auto, or drop --require",
+            at=("targets", "pulsar2", "compile"),
+        )
+    if found == ["none"]:
+        raise ToolError(
+            "no Pulsar2 toolchain, and --require axmodel was given",
+            fix="put pulsar2 on PATH, set PULSAR2_HOME, or load a pulsar2:* image; see toolchain/README.md",
+        )
 
 
 def _key(loaded: LoadedRecipe) -> str:
@@ -234,7 +264,7 @@ def _key(loaded: LoadedRecipe) -> str:
     return f"{loaded.recipe.name}-{hashlib.sha256(str(loaded.path.resolve()).encode()).hexdigest()[:12]}"
 
 
-class _located:  # noqa: N801 -- reads as a word in a with statement
+class located:  # noqa: N801 -- reads as a word in a with statement
     """Gives errors that name a key of the recipe its file, line and column."""
 
     def __init__(self, loaded: LoadedRecipe) -> None:

@@ -124,8 +124,6 @@ def test_parity_of_a_model_with_itself_and_with_its_int8(call, tmp_path):
     report = json.loads(result.stdout)
     assert report["passed"] is False
     assert "heat: cosine" in report["failures"][0]
-    pictures = call("parity", float_model, int8, "--inputs", "recipes/../people", code=2)
-    assert "add --recipe" in pictures.stderr
 
 
 def test_parity_takes_arrays_and_says_what_is_wrong_with_them(call, tmp_path):
@@ -139,7 +137,7 @@ def test_parity_takes_arrays_and_says_what_is_wrong_with_them(call, tmp_path):
     np.savez(named, picture=np.zeros((1, 3, 32, 48), np.float32))
     np.savez(shaped, image=np.zeros((1, 3, 48, 32), np.float32))
 
-    assert "3 from good.npz" in call("parity", model, model, "--inputs", good).stdout
+    assert "3 runs from good.npz" in call("parity", model, model, "--inputs", good).stdout
     assert "the model wants image" in call("parity", model, model, "--inputs", named, code=2).stderr
     assert "[1, 3, 48, 32]" in call("parity", model, model, "--inputs", shaped, code=2).stderr
     (tmp_path / "junk.npz").write_bytes(b"junk")

@@ -31,7 +31,7 @@ def test_a_misspelt_command_names_the_near_miss():
     result = CliRunner().invoke(main, ["covnert"])
 
     assert result.exit_code == 2
-    assert "did you mean 'convert'?" in result.output
+    assert "Did you mean 'convert'?" in result.output
 
 
 @pytest.mark.parametrize("name", ["passes", "targets", "schema", "doctor"])

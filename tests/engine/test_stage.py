@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from workbench.engine.stage import OutsideFile, Stage, Step, difference, digest, record
+from workbench.engine.stage import OutsideFile, Stage, Step, code_digest, difference, digest, record
 
 
 def nothing(settings, inputs, out, progress):
@@ -19,13 +19,14 @@ def test_the_key_is_a_readable_record():
         "inputs": {},
         "files": {"weights": "ab12"},
         "tools": {},
+        "code": {},
     }
     assert record(SECOND)["inputs"] == {"first": digest(FIRST)}
 
 
 def test_the_digest_of_a_key_is_pinned():
     """Nobody changes the cache key by accident: every user's store would be lost."""
-    assert digest(FIRST) == "c72cfe19261efe37434a2a31b9bf1abb149f555186dbbf6fc841168643daa151"
+    assert digest(FIRST) == "a55b28fcdd8d3f39900e0df55521690f98751e2885f941c1f008544ae72375da"
 
 
 def test_paths_are_not_in_the_key():
@@ -46,3 +47,11 @@ def test_a_difference_is_told_in_words():
     ]
     assert difference(None, record(FIRST)) == ["first run"]
     assert difference(record(FIRST), record(FIRST)) == []
+
+
+def test_the_code_of_a_room_is_in_the_key():
+    """An edited pass, operator or observer runs its stage again, without anybody raising a version."""
+    with_code = Step(Stage("first", 1, nothing, rooms=("quant", "targets/tflite")), {})
+
+    assert record(with_code)["code"] == {"quant": code_digest("quant"), "targets/tflite": code_digest("targets/tflite")}
+    assert code_digest("quant") != code_digest("targets/tflite")

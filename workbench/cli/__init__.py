@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import pkgutil
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from workbench.cli._problems import say
 from workbench.errors import WorkbenchError
-
-INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
 
 
 class Cli(click.Group):
@@ -37,30 +40,51 @@ class Cli(click.Group):
         except click.UsageError as error:
             from workbench.catalog import did_you_mean
 
-            raise click.UsageError(f"{error.message} {did_you_mean(args[0], self.list_commands(ctx))}", ctx) from error
+            near = did_you_mean(args[0], self.list_commands(ctx))
+            raise click.UsageError(f"{error.message} {near[0].upper()}{near[1:]}", ctx) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what a user can mend is printed in three parts, anything else keeps its traceback."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show must not end the run
+                stream.reconfigure(errors="backslashreplace")
         try:
-            return super().invoke(ctx)
+            with _ended_politely():
+                return super().invoke(ctx)
         except WorkbenchError as error:
             say(str(error))
             ctx.exit(error.exit_code)
-        except (KeyboardInterrupt, click.Abort):
-            say(
-                "interrupted: nothing half-written is left\n  fix: run the same command again; finished stages are kept"
-            )
-            ctx.exit(INTERRUPTED)
+        except (KeyboardInterrupt, click.Abort) as error:
+            say("interrupted, nothing half-written is left\n  fix: run it again: finished stages are kept")
+            ctx.exit(128 + (error.args[0] if error.args and isinstance(error.args[0], int) else signal.SIGINT))
         except BrokenPipeError:  # the reader of a pipe (head, less) went away, which is no failure
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(0)
         except OSError as error:
-            from pathlib import Path
+            from workbench.engine.store import disk_error, is_disk_error
 
-            from workbench.engine.store import disk_error
-
-            say(str(disk_error(error, Path())))
+            if not is_disk_error(error):
+                raise
+            say(str(disk_error(error, "output")))
             ctx.exit(3)
+
+
+@contextmanager
+def _ended_politely() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does: children stopped, scratch folders removed."""
+
+    def stop(number: int, frame: object) -> None:  # noqa: ARG001 -- the signature of a handler
+        raise KeyboardInterrupt(number)
+
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        names = []
+    before = {name: signal.signal(getattr(signal, name), stop) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
 
 
 @click.command(cls=Cli, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

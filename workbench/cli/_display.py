@@ -26,9 +26,10 @@ def output() -> Console:
 class Display:
     """Hears of stages and steps and shows them; a context manager, so that a bar never outlives its command."""
 
-    def __init__(self, recipe: str) -> None:
+    def __init__(self, recipe: str, *, heading: bool = False) -> None:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._recipe = recipe
+        self._heading = heading
         self._task: TaskID | None = None
         self._started = time.perf_counter()
         self._bar: Progress | None = None
@@ -43,7 +44,9 @@ class Display:
             self._bar = Progress(*columns, console=self._console, transient=True)
 
     def __enter__(self) -> Self:
-        """Start drawing."""
+        """Start drawing; with several recipes, each has its heading."""
+        if self._heading:
+            self._line(f"== {self._recipe}")
         if self._bar is not None:
             self._bar.start()
         return self
@@ -71,11 +74,6 @@ class Display:
             self._line(f"-- {done.step.name:<10} unchanged")
             for warning in done.warnings:
                 self.warn(warning)
-
-    def fetched(self, text: str) -> None:
-        """The weights are in hand."""
-        self._drop()
-        self._line(f".  {'fetch':<10} {text}")
 
     def step(self, done: int, total: int | None, what: str) -> None:
         """Move the bar."""

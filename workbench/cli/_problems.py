@@ -13,27 +13,35 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def each(items: Sequence[T], work: Callable[[T], R], *, all_or_nothing: bool = False) -> Iterator[R]:
+def each(
+    items: Sequence[T],
+    work: Callable[[T], R],
+    failed: Callable[[T, WorkbenchError], None] | None = None,
+    *,
+    all_or_nothing: bool = False,
+) -> Iterator[R]:
     """Yield ``work(item)`` for every item that succeeds.
 
     Args:
         items: what to work on.
         work: may raise a `WorkbenchError`, which is printed; the others go on.
+        failed: hears of every error, too.
         all_or_nothing: collect first and yield nothing when one failed.
 
     Raises:
-        WorkbenchError: the only error, unchanged.
-        click.exceptions.Exit: there were several; each was printed.
+        WorkbenchError: the only item's error, unchanged.
+        click.exceptions.Exit: an item of several failed; each error was printed.
     """
-    if len(items) == 1:
-        yield work(items[0])
-        return
     results: list[R] = []
     code = 0
     for item in items:
         try:
             results.append(work(item))
         except WorkbenchError as error:
+            if failed is not None:
+                failed(item, error)
+            if len(items) == 1:
+                raise
             say(str(error))
             code = code or error.exit_code
     if code and all_or_nothing:

@@ -38,29 +38,36 @@ def show(recipe: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """Say which pictures a recipe is calibrated on and which it is judged by."""
     import json
 
-    from workbench.calib.pictures import choose, fingerprint, hold_out
+    from workbench.calib.pictures import Unreadable, choose, fingerprint, hold_out, open_picture
     from workbench.calib.sets import find_pictures
-    from workbench.pipeline import store_of_environment
+    from workbench.pipeline import check, located, store_of_environment
     from workbench.recipe.load import load
 
     loaded = load(recipe, overrides)
     spec = loaded.recipe.calibration
-    found = find_pictures(spec.pictures, loaded.base, cache=store_of_environment().home / "pictures")
+    with located(loaded):
+        found = find_pictures(spec.pictures, loaded.base, cache=store_of_environment().home / "pictures")
+        check(loaded)
     golden, rest = hold_out(found.paths, loaded.recipe.parity.samples)
     used = choose(rest, spec.count)
+    opened = [open_picture(path) for path in (*golden, *used)]
+    unreadable = [entry for entry in opened if isinstance(entry, Unreadable)]
     report = {
         "origin": found.origin,
         "found": len(found.paths),
         "fingerprint": fingerprint(found.paths, found.root),
         "parity": [path.name for path in golden],
         "calibration": [path.name for path in used],
+        "unreadable": {entry.path.name: entry.reason for entry in unreadable},
     }
     if as_json:
         click.echo(json.dumps(report, indent=2))
         return
-    click.echo(f"{found.origin}: {len(found.paths)} pictures in {found.root}")
+    click.echo(f"{found.origin}: {len(found.paths)} pictures")
     click.echo(f"parity       {len(golden)}: {', '.join(path.name for path in golden)}")
     click.echo(f"calibration  {len(used)}: {', '.join(path.name for path in used)}")
+    for entry in unreadable:
+        click.echo(f"unreadable   {entry.path.name}: {entry.reason}")
     click.echo(f"fingerprint  {report['fingerprint']}")
 
 
@@ -90,7 +97,7 @@ def pack(recipe: Path, overrides: tuple[str, ...], out: Path, form: str) -> None
         with Display(spec.name) as display, tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / spec.name
             fitted = write_fitted(
-                rest, spec, folder, count=calibration.count, minimum=calibration.minimum, progress=display
+                rest, spec, folder, count=calibration.count, minimum=calibration.least, progress=display
             )
             archive = out / f"{spec.name}.tar"
             if form == "image":

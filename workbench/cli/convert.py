@@ -10,6 +10,10 @@ import click
 from workbench.cli import _options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from workbench.errors import WorkbenchError
+    from workbench.recipe.load import LoadedRecipe
     from workbench.stages.publish import Outcome
 
 
@@ -37,6 +41,8 @@ def command(
 
     Example: workbench convert recipes/lw_openpose.yaml --set targets.tflite.variants=[fp32]
     """
+    import json
+
     from workbench import pipeline
     from workbench.cli._display import Display, output
     from workbench.cli._outcome import show
@@ -48,43 +54,57 @@ def command(
         raise RecipeError("--weights is one file, but several recipes were given", fix="convert them one by one")
     request = pipeline.Request(weights, require, require_weights, dist, pipeline.mirrors_of_environment())
     store = pipeline.store_of_environment()
-    loaded = list(each(recipes, lambda path: load(path, overrides), all_or_nothing=True))
-    outcomes = []
+    results: list[dict[str, Any]] = []
 
-    def one(recipe: Any) -> None:
-        with Display(recipe.recipe.name) as display:
-            outcome = pipeline.convert(recipe, request, store, display)
-        outcomes.append(outcome)
+    def ready(path: Path) -> LoadedRecipe:
+        loaded = load(path, overrides)
+        pipeline.check(loaded)
+        return loaded
+
+    def one(loaded: LoadedRecipe) -> None:
+        with Display(loaded.recipe.name, heading=len(recipes) > 1) as display:
+            outcome = pipeline.convert(loaded, request, store, display)
+        results.append({"folder": str(outcome.folder), "manifest": outcome.manifest, "parity": outcome.parity})
         if not as_json:
             show(outcome, output())
         if outcome.failures:
             raise _missed(outcome)
 
+    def failed(item: Path | LoadedRecipe, error: WorkbenchError) -> None:
+        path = item if isinstance(item, Path) else item.path
+        results.append({"recipe": str(path), "error": str(error), "exit_code": error.exit_code})
+
     try:
-        list(each(loaded, one))
+        loaded = list(each(recipes, ready, failed, all_or_nothing=True))
+        _refuse_twins(loaded)
+        list(each(loaded, one, failed))
     finally:
         if as_json:
-            click.echo(_json(outcomes))
+            click.echo(json.dumps(results, indent=2))
+
+
+def _refuse_twins(loaded: Sequence[LoadedRecipe]) -> None:
+    """Two recipes of one name would publish into one folder."""
+    from workbench.errors import RecipeError
+
+    seen: dict[str, Path] = {}
+    for recipe in loaded:
+        name = recipe.recipe.name
+        if name in seen:
+            raise RecipeError(
+                f"name: {name!r} is also the name of {seen[name]}",
+                where=recipe.marks.where(("name",)),
+                fix="rename one: the name is the folder in dist",
+            )
+        seen[name] = recipe.path
 
 
 def _missed(outcome: Outcome) -> Exception:
     from workbench.errors import ParityError
 
     listed = "\n    ".join(outcome.failures)
+    missed = "a limit was" if len(outcome.failures) == 1 else f"{len(outcome.failures)} limits were"
     return ParityError(
-        f"{outcome.manifest['recipe']}: {len(outcome.failures)} limits missed; the files are in {outcome.folder}"
-        f"\n    {listed}",
+        f"{outcome.manifest['recipe']}: {missed} missed; the files are in {outcome.folder}\n    {listed}",
         fix="look at report.html there; correct the step that moved the numbers, or the limit in the recipe",
-    )
-
-
-def _json(outcomes: list[Outcome]) -> str:
-    import json
-
-    return json.dumps(
-        [
-            {"folder": str(outcome.folder), "manifest": outcome.manifest, "parity": outcome.parity}
-            for outcome in outcomes
-        ],
-        indent=2,
     )

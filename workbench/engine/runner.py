@@ -12,7 +12,7 @@ from typing import Protocol
 
 from workbench.engine.progress import Progress
 from workbench.engine.stage import Record, Step, difference, digest, record
-from workbench.engine.store import Store, disk_error
+from workbench.engine.store import Store, disk_error, is_disk_error
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,11 @@ def run(steps: Sequence[Step], store: Store, recipe: str, reporter: Reporter) ->
     results: dict[str, Done] = {}
     store.sweep()
     keys = store.last_keys(recipe)
-    for step in steps:
-        results[step.name] = _one(step, store, reporter)
-        keys[step.name] = record(step)
+    try:
+        for step in steps:
+            results[step.name] = _one(step, store, reporter)
+            keys[step.name] = record(step)
+    finally:
         store.remember_keys(recipe, keys)
     return results
 
@@ -104,7 +106,9 @@ def _work(step: Step, address: str, store: Store, reporter: Reporter) -> None:
         try:
             step.stage.run(step.settings, inputs, folder / "files", heard)
         except OSError as error:
-            raise disk_error(error, folder) from error
+            if is_disk_error(error):
+                raise disk_error(error, folder) from error
+            raise
         told = {
             "seconds": round(time.perf_counter() - start, 3),
             "peak_mb": round(_peak_mb(), 1),

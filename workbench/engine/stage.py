@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,16 +24,18 @@ class Stage:
 
     Attributes:
         name: as users see it.
-        version: raised whenever the same inputs would give other files.
+        version: raised when the meaning of the settings changes; the code itself is in the key (see `rooms`).
         run: ``run(settings, inputs, out, progress)``: `inputs` maps the names of earlier steps and outside files to
             paths, `out` is an empty folder. It writes files to `out` and nothing anywhere else.
         tools: distributions whose versions change the result.
+        rooms: folders of this package whose code makes the result; an edited pass or operator runs its stage again.
     """
 
     name: str
     version: int
     run: Callable[[Any, Mapping[str, Path], Path, Progress], None]
     tools: tuple[str, ...] = ()
+    rooms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ def record(step: Step) -> Record:
         "inputs": {need.name: digest(need) for need in step.needs},
         "files": {name: file.digest for name, file in sorted(step.outside.items())},
         "tools": {tool: tool_version(tool) for tool in sorted(step.stage.tools)},
+        "code": {room: code_digest(room) for room in sorted(step.stage.rooms)},
     }
 
 
@@ -81,6 +85,17 @@ def digest(step: Step) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+@cache
+def code_digest(room: str) -> str:
+    """A hash of the source files of a room of this package, ``quant`` or ``targets/tflite``."""
+    folder = Path(__file__).resolve().parents[1] / room
+    found = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".j2")):
+        found.update(f"{path.relative_to(folder).as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    return found.hexdigest()[:16]
+
+
+@cache
 def tool_version(name: str) -> str:
     """The installed version of a distribution, or ``absent``."""
     try:

@@ -13,9 +13,10 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from pydantic_core import to_jsonable_python
 from workbench.errors import ToolError
 
 Record = dict[str, Any]
+_HOST = "".join(letter for letter in platform.node() if letter.isalnum()) or "host"
 
 
 def default_home() -> Path:
@@ -62,7 +64,7 @@ class Store:
 
     def sweep(self) -> None:
         """Remove what runs that are over left in the scratch folder."""
-        for folder in (self.home / "scratch").glob("*-*"):
+        for folder in (self.home / "scratch").glob(f"*-{_HOST}-*"):
             if not is_running(folder.name.rpartition("-")[2]):
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -73,7 +75,7 @@ class Store:
         Raises:
             ToolError: the folder cannot be made.
         """
-        folder = self.home / "scratch" / f"{name}-{os.getpid()}"
+        folder = self.home / "scratch" / f"{name}-{_HOST}-{os.getpid()}"
         try:
             shutil.rmtree(folder, ignore_errors=True)
             (folder / "files").mkdir(parents=True)
@@ -115,17 +117,11 @@ class Store:
         return {stage: key for stage, key in found.items() if isinstance(key, dict)}
 
     def remember_keys(self, name: str, keys: dict[str, Record]) -> None:
-        """Keep the keys of this run for the next `plan`.
-
-        Raises:
-            ToolError: the disk refuses.
-        """
+        """Keep the keys of this run for the next `plan`; a disk that refuses costs only that explanation."""
         path = self.home / "last" / f"{name}.json"
-        try:
+        with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, keys)
-        except OSError as error:
-            raise disk_error(error, path) from error
 
     @staticmethod
     def _read(path: Path) -> Record:
@@ -143,7 +139,7 @@ class Store:
 def write_json(path: Path, data: Any) -> None:
     """Write `data`, plain values or dataclasses of them, as readable JSON, whole or not at all."""
     plain = to_jsonable_python(data, inf_nan_mode="strings")  # JSON itself has no infinity
-    aside = path.with_name(f".{path.name}.part")
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")  # two runs may write the same note
     aside.write_text(json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
     aside.replace(path)
 
@@ -174,13 +170,27 @@ def _size(path: Path) -> int:
         return -1
 
 
-_CURES = {
-    errno.ENOSPC: "free some space there",
-    errno.EDQUOT: "free some space there",
-    errno.EEXIST: "a file is where a folder should be: move it away, or name another place",
-    errno.ENOTDIR: "a file is where a folder should be: move it away, or name another place",
-}
+_FREE = "free some space there"
+_IN_THE_WAY = "a file is where a folder should be: move it away, or name another place"
 _ELSEWHERE = "name a folder you may write: WORKBENCH_HOME for the cache, --dist for results"
+_CURES = {
+    errno.ENOSPC: _FREE,
+    errno.EDQUOT: _FREE,
+    errno.EEXIST: _IN_THE_WAY,
+    errno.ENOTDIR: _IN_THE_WAY,
+    errno.EISDIR: "a folder is where a file should be: move it away, or name another place",
+    errno.EROFS: _ELSEWHERE,
+    errno.EACCES: _ELSEWHERE,
+    errno.EPERM: _ELSEWHERE,
+    errno.EIO: "the disk is failing: name another place, and look at the system's log",
+    errno.ENAMETOOLONG: "use a shorter path",
+    errno.EMFILE: "too many files are open: raise the limit (ulimit -n)",
+}
+
+
+def is_disk_error(error: OSError) -> bool:
+    """Whether this is the disk's or a user's affair; any other OSError is a bug of ours and keeps its traceback."""
+    return error.errno in _CURES
 
 
 def disk_error(error: OSError, where: Path | str) -> ToolError:

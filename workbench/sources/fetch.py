@@ -98,6 +98,11 @@ def download(
     return Located(path, found.sha256, "download", weights.url)
 
 
+def is_pinned(weights: Weights, lock: Path) -> bool:
+    """Whether the recipe or its lock file says what the file's content hashes to."""
+    return pins.pin(weights, lock).known
+
+
 def unavailable(weights: Weights, reason: str) -> SourceError:
     """The error for weights that cannot be had, with the three ways out."""
     page = weights.page or weights.url or "its publisher"

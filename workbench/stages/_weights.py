@@ -14,6 +14,7 @@ class Weights:
         path: the file; None when the network gets random weights, or needs no file.
         sha256: of its content.
         origin: where it was found, for people: given, cache, mirror, download, seeded, none.
+        pinned: a hash in the recipe or its lock file says that this is the file.
         not_deployable: why results must not be shipped; empty for real weights.
     """
 
@@ -21,6 +22,17 @@ class Weights:
     sha256: str | None
     origin: str
     not_deployable: str = ""
+    pinned: bool = True
+
+    @property
+    def kind(self) -> str:
+        """``published`` (the hash is the pinned one), ``given`` by hand without a pin, or ``random``.
+
+        Where a published file was found this time differs from machine to machine, and stays out of the manifest.
+        """
+        if self.path is None:
+            return "random"
+        return "published" if self.pinned else "given"
 
 
 SEEDED = "seeded random weights, not the published ones"

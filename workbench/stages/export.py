@@ -48,4 +48,4 @@ def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Pro
 
 def stage(tools: tuple[str, ...]) -> Stage:
     """This stage, with the distributions its source kind depends on."""
-    return Stage("export", 1, run, tools=tools)
+    return Stage("export", 1, run, tools=tools, rooms=("sources", "graph"))

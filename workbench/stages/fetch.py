@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from workbench.engine.progress import Progress
-from workbench.errors import SourceError
+from workbench.errors import RecipeError, SourceError
 from workbench.recipe.load import LoadedRecipe
 from workbench.sources import fetch
 from workbench.stages._weights import SEEDED, Weights
@@ -34,6 +34,12 @@ def look(
     """
     weights = loaded.recipe.weights
     if weights is None:
+        if given is not None:
+            raise RecipeError(
+                "--weights was given, but the recipe has no weights section that says what the file is",
+                where=str(loaded.path),
+                fix="add weights: {file: NAME, page: WHERE IT IS FROM} to the recipe",
+            )
         return Weights(None, None, "seeded", SEEDED)
     found = fetch.locate(
         weights,
@@ -45,7 +51,8 @@ def look(
         keep=keep,
     )
     if found is not None:
-        return Weights(found.path, found.sha256, found.origin)
+        pinned = found.origin != "given" or fetch.is_pinned(weights, lock_file(loaded))
+        return Weights(found.path, found.sha256, found.origin, pinned=pinned)
     if weights.otherwise == "seeded" and _tried(loaded, home).is_file():
         return Weights(None, None, "seeded", SEEDED)
     return None
@@ -59,12 +66,11 @@ def get(
     home: Path,
     require: bool,
     progress: Progress,
-    retry: bool = False,
 ) -> Weights:
     """The weights, downloaded if need be; random ones when the recipe allows it and the real ones cannot be had.
 
-    An address that failed once is not tried again by every later run (each would wait for the network): `retry`, which
-    `workbench fetch` sets, or `require` tries.
+    An address that failed once is not tried again by every later run (each would wait for the network): `require`,
+    which `workbench fetch` sets, tries.
 
     Raises:
         SourceError: they cannot be had, and the recipe or `require` wants the real ones.
@@ -80,7 +86,7 @@ def get(
             )
         progress.warn(f"NOT DEPLOYABLE: {SEEDED}: the recipe names no weights")
         return Weights(None, None, "seeded", SEEDED)
-    if found is not None and (found.path is not None or not (require or retry)):
+    if found is not None and (found.path is not None or not require):
         if found.path is None:
             reason = _tried(loaded, home).read_text("utf-8").strip()
             again = f"; 'workbench fetch {loaded.path}' tries again" if weights.url else ""
@@ -90,6 +96,7 @@ def get(
         downloaded = fetch.download(weights, cache=_cache(home), lock=lock_file(loaded), progress=progress)
     except SourceError as error:
         if weights.otherwise != "seeded" or require:
+            error.where = error.where or loaded.marks.where(("weights",), key=True)
             raise
         note = _tried(loaded, home)
         note.parent.mkdir(parents=True, exist_ok=True)

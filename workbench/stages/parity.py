@@ -119,4 +119,4 @@ def _golden_runs(golden: _files.Golden) -> Iterator[Feeds]:
         yield {name: values[index : index + 1] for name, values in golden.items()}
 
 
-STAGE = Stage("parity", 1, run, tools=("onnxruntime", "ai-edge-litert", "numpy"))
+STAGE = Stage("parity", 1, run, tools=("onnxruntime", "ai-edge-litert", "numpy"), rooms=("parity", "runtimes"))

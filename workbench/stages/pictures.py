@@ -32,12 +32,14 @@ def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Pro
     golden, rest = hold_out(found.paths, settings.samples)
     report: dict[str, object] = {"origin": found.origin}
     for name, paths, count, minimum in (
-        ("golden", golden, settings.samples, 1),
-        ("calibration", rest, settings.calibration.count, settings.calibration.minimum),
+        ("golden", golden, settings.samples, settings.samples),
+        ("calibration", rest, settings.calibration.count, settings.calibration.least),
     ):
         for spec in settings.inputs:
             folder = out / name / spec.name
             fitted = write_fitted(paths, spec, folder, count=count, minimum=minimum, progress=progress)
+            if len(fitted.used) < count:
+                progress.warn(f"{len(fitted.used)} of the {count} {name} pictures asked for: there are no more")
             report[name] = {
                 "used": [path.name for path in fitted.used],
                 "skipped": [[entry.path.name, entry.reason] for entry in fitted.skipped],
@@ -45,4 +47,4 @@ def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Pro
     write_json(out / "pictures.json", report)
 
 
-STAGE = Stage("pictures", 1, run, tools=("pillow", "numpy"))
+STAGE = Stage("pictures", 1, run, tools=("pillow", "numpy"), rooms=("calib",))

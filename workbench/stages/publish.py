@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ TOOLS = (
     "tf2onnx",
     "torch",
 )
+BESIDES = ("flatbuffers", "jinja2", "pose-workbench")
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def publish(recipe: Recipe, weights: Weights, done: Mapping[str, Done], dist: Pa
         if changed:
             _replace(folder, manifest, sources, progress)
         if parity["passed"]:
-            shutil.rmtree(dist / f"{recipe.name}.failed", ignore_errors=True)
+            _withdraw(dist / f"{recipe.name}.failed")
     except OSError as error:
         raise disk_error(error, folder) from error
     return Outcome(folder, manifest, parity, changed)
@@ -129,7 +131,8 @@ def _manifest(
         "recipe": recipe.name,
         "deployable": not reasons,
         "not_deployable_because": reasons,
-        "weights": {**pinned, "sha256": weights.sha256, "seeded": weights.path is None},
+        "weights": {**pinned, "sha256": weights.sha256, "origin": weights.kind},
+        "inputs": [spec.model_dump(mode="json") for spec in _files.read_inputs(done["surgery"].files)],
         "files": [
             {
                 "path": path,
@@ -143,8 +146,16 @@ def _manifest(
         "skipped": skipped,
         "warnings": [warning for step in done.values() for warning in step.warnings],
         "keys": {name: digest(step.step) for name, step in done.items()},
-        "tools": {tool: version for tool in TOOLS if (version := tool_version(tool)) != "absent"},
+        "tools": _tools(done),
     }
+
+
+def _tools(done: Mapping[str, Done]) -> dict[str, str]:
+    """The version of everything that had a hand in it, a Pulsar2 toolchain included."""
+    found = {tool: version for tool in (*TOOLS, *BESIDES) if (version := tool_version(tool)) != "absent"}
+    for step in done.values():
+        found |= getattr(step.step.settings, "environment", {})
+    return {"python": platform.python_version(), **found}
 
 
 def _is_current(folder: Path, manifest: Mapping[str, Any]) -> bool:
@@ -159,11 +170,32 @@ def _is_current(folder: Path, manifest: Mapping[str, Any]) -> bool:
 
 
 def _old_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a former result of ours in `folder`; None when there is none, or it is somebody else's file."""
     try:
-        found: dict[str, Any] = json.loads((folder / "manifest.json").read_text("utf-8"))
+        found = json.loads((folder / "manifest.json").read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-    return found
+    if not isinstance(found, dict) or not found.keys() >= {"recipe", "deployable", "keys", "files"}:
+        return None
+    files = found["files"]
+    ours = isinstance(files, list) and all(
+        isinstance(entry, dict) and isinstance(entry.get("path"), str) for entry in files
+    )
+    return found if ours else None
+
+
+def _withdraw(folder: Path) -> None:
+    """Remove a former result from `folder`: our files, and the folders that are empty then."""
+    old = _old_manifest(folder)
+    if old is None:
+        return
+    for name in (*(entry["path"] for entry in old["files"]), "manifest.json"):
+        path = folder / name
+        if path.resolve().is_relative_to(folder.resolve()):  # a manifest is a file anybody may have edited
+            path.unlink(missing_ok=True)
+    for path in sorted((*folder.rglob("*"), folder), reverse=True):
+        if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
+            path.rmdir()
 
 
 def check(recipe: str, dist: Path) -> None:
@@ -194,12 +226,10 @@ def _refuse_others(folder: Path) -> None:
 def _replace(folder: Path, manifest: Mapping[str, Any], files: Mapping[str, _Source], progress: Progress) -> None:
     """Write everything aside, then swap folders by rename; files in `folder` that are not ours stay in it."""
     folder = folder.resolve()  # a link keeps pointing to where its owner wants the files
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _recover(folder)
     _refuse_others(folder)
     old = _old_manifest(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for remains in (*folder.parent.glob(f".{folder.name}.part-*"), *folder.parent.glob(f".{folder.name}.old-*")):
-        if not is_running(remains.name.rpartition("-")[2]):
-            shutil.rmtree(remains, ignore_errors=True)
     aside = folder.parent / f".{folder.name}.part-{os.getpid()}"
     retired = folder.parent / f".{folder.name}.old-{os.getpid()}"
     shutil.rmtree(aside, ignore_errors=True)
@@ -247,10 +277,28 @@ class DamagedError(Exception):
     """A cached result is no longer what its stage wrote; the argument names the stage."""
 
 
+def _recover(folder: Path) -> None:
+    """Finish what a killed run left: bring back a result that was moved aside, sweep half-copied ones."""
+    for kind in ("old", "part"):
+        for remains in sorted(folder.parent.glob(f".{folder.name}.{kind}-*")):
+            if is_running(remains.name.rpartition("-")[2]):
+                continue
+            if kind == "old" and not folder.exists() and _old_manifest(remains) is not None:
+                remains.rename(folder)
+            else:
+                shutil.rmtree(remains, ignore_errors=True)
+
+
 def _keep_strangers(folder: Path, ours: set[str], aside: Path) -> None:
-    """Copy what the user put beside our files."""
+    """Copy what the user put beside our files: files, links as links, empty folders."""
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and name not in ours and not (aside / name).exists():
-            (aside / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, aside / name)
+        to = aside / name
+        if name in ours or to.exists() or to.is_symlink():
+            continue
+        if path.is_dir() and not path.is_symlink():
+            if not any(path.iterdir()):
+                to.mkdir(parents=True)
+            continue
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, to, follow_symlinks=False)

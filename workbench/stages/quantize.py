@@ -31,4 +31,4 @@ def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Pro
     io.write(quantized, out / "model.onnx")
 
 
-STAGE = Stage("quantize", 1, run, tools=("onnx-ir", "numpy"))
+STAGE = Stage("quantize", 1, run, tools=("onnx-ir", "numpy"), rooms=("quant",))

@@ -42,4 +42,4 @@ def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Pro
     (out / "report.html").write_text(page, "utf-8")
 
 
-STAGE = Stage("report", 1, run, tools=("jinja2",))
+STAGE = Stage("report", 1, run, tools=("jinja2",), rooms=("report",))

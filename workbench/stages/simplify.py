@@ -33,4 +33,4 @@ def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Pro
     write_json(out / "simplify.json", {"reverted": result.reverted, "differences": result.differences})
 
 
-STAGE = Stage("simplify", 1, run, tools=("onnxsim", "onnxruntime", "onnx", "onnx-ir"))
+STAGE = Stage("simplify", 1, run, tools=("onnxsim", "onnxruntime", "onnx", "onnx-ir"), rooms=("sources",))

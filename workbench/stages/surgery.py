@@ -74,4 +74,4 @@ def _exposed(model: bytes, tensors: Sequence[str], samples: Sequence[Feeds]) -> 
     return {name: np.concatenate([run[name].astype(np.float32) for run in runs]) for name in tensors}
 
 
-STAGE = Stage("surgery", 1, run, tools=("onnx-ir", "onnx", "numpy"))
+STAGE = Stage("surgery", 1, run, tools=("onnx-ir", "onnx", "onnxruntime", "numpy"), rooms=("surgery", "graph"))

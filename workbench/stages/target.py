@@ -42,4 +42,5 @@ def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Pro
 def stage(name: str) -> Stage:
     """The stage of target `name`."""
     module = catalog.load("target", name)
-    return Stage(name, module.VERSION, run, tools=module.TOOLS)
+    package = hasattr(module, "__path__")
+    return Stage(name, module.VERSION, run, tools=module.TOOLS, rooms=(f"targets/{name}",) if package else ())
