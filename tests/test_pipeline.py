@@ -7,6 +7,7 @@ import _tiny
 import pytest
 
 from workbench import pipeline
+from workbench.engine.store import _HOST as HOST
 from workbench.engine.store import Store
 from workbench.errors import RecipeError, SourceError, ToolError, WorkbenchError
 from workbench.recipe.load import load
@@ -359,7 +360,7 @@ def test_damaged_notes_in_the_cache_are_no_error(bench, text):
 def test_remains_of_killed_runs_are_swept(bench):
     """Scratch folders and half-published folders of processes that are gone do not pile up."""
     remains = [
-        bench.store.home / "scratch" / "export-999999999",
+        bench.store.home / "scratch" / f"export-{HOST}-999999999",
         bench.dist / ".tiny.part-999999999",
         bench.dist / ".tiny.old-999999999",
     ]
