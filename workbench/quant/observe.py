@@ -1,4 +1,4 @@
-"""Run a network over samples and keep the smallest and largest value of every activation."""
+"""Run a network over samples and keep the extremes of every activation, or all of its distribution."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from workbench.engine.progress import Progress
 from workbench.errors import ToolError, UnsupportedError
 from workbench.graph import io, walk
 from workbench.quant.activations import activations
+from workbench.quant.distributions import Distributions
+from workbench.quant.histogram import Histogram
 from workbench.quant.ranges import Range, Ranges
 from workbench.runtimes.onnxruntime import OnnxRunner
 
@@ -68,9 +70,56 @@ def observe(
             np.maximum(high, found[:, 1], out=high)
             progress.step(done, total, "samples observed")
     if not done:
-        raise ToolError("no samples to observe", fix="give the calibration some pictures")
+        raise _nothing()
     ranges = {name: Range(float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)}
     return Ranges(ranges, done)
+
+
+def observe_histograms(
+    model: Path | bytes,
+    feeds: Iterable[Mapping[str, Array]],
+    *,
+    tensors: Sequence[str] | None = None,
+    progress: Progress,
+    total: int | None = None,
+) -> Distributions:
+    """Range and histogram of every float activation over all samples, in one session, for every calibration method.
+
+    The activations of one sample are in memory together, those of two never, so that memory does not grow with their
+    number. Arguments, order of the tensors and errors are those of `observe`, and so are the ranges.
+    """
+    network = _read(model)
+    values = activations(network)
+    names = _chosen(values, tensors)
+    made = [name for name in names if values[name].producer() is not None]
+    network.graph.outputs.clear()
+    network.graph.outputs.extend(values[name] for name in made)
+    if not made:
+        # A session needs an output, even where only inputs are looked at.
+        network.graph.outputs.extend(value for value in values.values() if value.producer() is not None)
+    instrumented = io.to_bytes(network)
+    del network, values
+    low = np.full(len(names), np.inf, np.float32)
+    high = np.full(len(names), -np.inf, np.float32)
+    histograms = [Histogram.empty()] * len(names)
+    done = 0
+    progress.step(0, total, "samples observed")
+    with OnnxRunner(instrumented) as runner:
+        del instrumented
+        for done, feed in enumerate(feeds, 1):
+            arrays = {**feed, **runner.run(feed)}
+            for index, name in enumerate(names):
+                array = np.asarray(arrays.pop(name), np.float32)
+                a, b = array.min(), array.max()
+                if not (np.isfinite(a) and np.isfinite(b)):
+                    raise _not_finite(name, done - 1)
+                low[index], high[index] = min(low[index], a), max(high[index], b)
+                histograms[index] = histograms[index].merge(Histogram.of(array))
+            progress.step(done, total, "samples observed")
+    if not done:
+        raise _nothing()
+    ranges = {name: Range(float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)}
+    return Distributions(Ranges(ranges, done), dict(zip(names, histograms, strict=True)))
 
 
 def _chosen(found: Mapping[str, ir.Value], tensors: Sequence[str] | None) -> list[str]:
@@ -131,6 +180,10 @@ def _explain(model: Path | bytes, names: Sequence[str], feed: Mapping[str, Array
         for name, array in runner.run(feed).items():
             if not np.isfinite(array.astype(np.float32)).all():
                 raise _not_finite(name, index)
+
+
+def _nothing() -> ToolError:
+    return ToolError("no samples to observe", fix="give the calibration some pictures")
 
 
 def _not_finite(name: str, index: int) -> ToolError:

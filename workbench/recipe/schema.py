@@ -159,7 +159,12 @@ class Calibration(Strict):
 class Quantization(Strict):
     """The numeric scheme of the INT8 emulation: U8 activations per tensor, S8 weights per channel."""
 
-    method: Annotated[Literal["MinMax"], Field(description="how activation ranges are chosen")] = "MinMax"
+    method: Annotated[
+        Literal["MinMax", "Percentile", "MSE", "KL"], Field(description="how activation ranges are chosen")
+    ] = "MinMax"
+    percentile: Annotated[
+        float, Field(ge=0, le=100, description="for method Percentile, the share of the values to hold, in percent")
+    ] = 99.99
     pictures: Annotated[
         int | None, Field(ge=2, description="pictures the ranges are measured on; all of the set when left out")
     ] = None
