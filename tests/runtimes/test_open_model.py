@@ -1,5 +1,6 @@
 """Opening a model by its suffix."""
 
+import os
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ from onnx import TensorProto, helper
 
 from workbench.errors import RecipeError, ToolError
 from workbench.runtimes import open_model
+from workbench.runtimes._cores import cores
 
 
 @pytest.mark.parametrize(
@@ -27,6 +29,31 @@ def test_missing_file_is_told(suffix, tmp_path):
     with pytest.raises(ToolError, match="no such file") as caught:
         open_model(tmp_path / f"m{suffix}")
     assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize("name", ["m.onnx", "m"])
+def test_a_folder_is_told_with_what_is_in_it(name, tmp_path):
+    """A folder exists, but is no model; its model files are named."""
+    (tmp_path / name).mkdir()
+    with pytest.raises(ToolError, match="a folder, not a model file") as caught:
+        open_model(tmp_path / name)
+    assert caught.value.fix == "name a file: .onnx, .tflite, .pb, .axmodel"
+
+    for file in ("b.tflite", "a.onnx", "a.txt"):
+        (tmp_path / name / file).touch()
+    with pytest.raises(ToolError) as caught:
+        open_model(tmp_path / name)
+    assert caught.value.fix == "name a file in it: a.onnx, b.tflite"
+
+
+def test_cores_are_counted_where_the_system_has_no_affinity(monkeypatch):
+    """On macOS, sched_getaffinity does not exist."""
+    assert cores() >= 1
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert cores() == 3
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert cores() == 1
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".tflite", ".pb", ".axmodel"])

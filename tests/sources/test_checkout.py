@@ -1,6 +1,7 @@
 """A network's own code: fetched at one commit, imported and forgotten."""
 
 import importlib
+import os
 import shutil
 import subprocess
 import sys
@@ -106,17 +107,46 @@ def test_an_imported_package_of_the_same_name_comes_back(tmp_path):
     assert hasattr(sys.modules["json"], "loads")
 
 
-def test_the_digest_follows_the_code(tmp_path):
-    """A changed line or name changes the hash; other files and hidden folders do not."""
-    (tmp_path / "net.py").write_text("a = 1\n")
-    first = _checkout.digest(tmp_path)
-    (tmp_path / "notes.txt").write_text("x")
-    (tmp_path / ".git").mkdir()
-    (tmp_path / ".git" / "hook.py").write_text("x")
-    assert _checkout.digest(tmp_path) == first
+def test_the_digest_follows_every_file(tmp_path):
+    """A changed line, name, configuration or link changes it; hidden folders, bytecode and link targets do not."""
+    (tmp_path / "code" / "nets").mkdir(parents=True)
+    code, outside = tmp_path / "code", tmp_path / "outside"
+    outside.mkdir()
+    (code / "net.py").write_text("a = 1\n")
+    seen = [_checkout.digest(code)]
+    for folder in (".git", "__pycache__", "nets/__pycache__"):
+        (code / folder).mkdir()
+        (code / folder / "x.py").write_text("x")
+    assert _checkout.digest(code) == seen[0]
 
-    (tmp_path / "net.py").write_text("a = 2\n")
-    assert _checkout.digest(tmp_path) != first
+    for change in (
+        lambda: (code / "nets" / "cfg.json").write_text('{"width": 1}'),
+        lambda: (code / "nets" / "cfg.json").write_text('{"width": 2}'),
+        lambda: (code / "net.py").write_text("a = 2\n"),
+        lambda: (code / "net.py").rename(code / "nett.py"),
+        lambda: (code / "more").symlink_to(outside),
+        lambda: (code / os.fsdecode(b"odd\xff")).write_text("x"),
+    ):
+        change()
+        seen.append(_checkout.digest(code))
+    assert len(set(seen)) == len(seen)
+
+    (outside / "x.py").write_text("x")
+    os.mkfifo(code / "pipe")
+    assert _checkout.digest(code) == seen[-1]
+
+
+@pytest.mark.parametrize(("limit", "value"), [("_MOST_FILES", 3), ("_LARGEST", 3)])
+def test_a_checkout_too_large_to_hash_is_an_error(tmp_path, monkeypatch, limit, value):
+    """Somebody named a folder with data in it: the key of the recipe, the folder and the way out."""
+    monkeypatch.setattr(_checkout, limit, value)
+    for number in range(4):
+        (tmp_path / f"{number}.bin").write_text("x")
+
+    with pytest.raises(RecipeError, match="the checkout has more than") as caught:
+        _checkout.digest(tmp_path)
+    assert caught.value.at == ("source", "checkout")
+    assert "smaller folder" in caught.value.fix
 
 
 def test_a_module_from_elsewhere_is_refused(tmp_path):

@@ -115,3 +115,14 @@ def test_a_damaged_lock_is_told_and_not_overwritten(file, tmp_path, text):
         assert str(lock) in caught.value.where
         assert "delete it" in caught.value.fix
     assert lock.read_bytes() == text
+
+
+def test_two_runs_at_once_do_not_share_a_temporary_name(file, tmp_path):
+    """What another process has half written is neither taken for ours nor removed."""
+    theirs = tmp_path / ".tiny.lock.part"
+    theirs.mkdir()
+    heard = Heard()
+    pins.keep(tmp_path / "tiny.lock", "w.pth", pins.digest(file), pins.LOCAL, heard)
+    assert heard.warnings == []
+    assert pins.read(tmp_path / "tiny.lock")["w.pth"].sha256 == SHA
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".tiny.lock.part", "tiny.lock", "w.pth"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import tempfile
 
 import numpy as np
 import onnx
@@ -138,6 +140,64 @@ def test_a_crash_is_survived(path, program, code, words):
     assert done.reverted.startswith(words)
     assert ears.warnings == [f"simplification was reverted: {done.reverted}"]
     assert io.to_bytes(done.model) == io.to_bytes(io.read(path))
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (f"import os\nos.kill(os.getpid(), {int(signal.SIGKILL)})", "onnxsim was killed with signal 9"),
+        ("raise MemoryError", "onnxsim failed: MemoryError"),
+        ("import os, errno\nraise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))", "No space left"),
+    ],
+)
+def test_what_may_go_better_next_time_is_an_error(path, program, code, words):
+    """A killed child, too little memory and a full disk are no reason to keep an unsimplified graph for ever."""
+    program(code)
+    with pytest.raises(ToolError, match=words) as caught:
+        simplify.simplify(path, SPEC, progress=Silent())
+    assert "try again" in caught.value.fix
+
+
+def test_a_program_that_cannot_be_started_is_an_error(path, monkeypatch):
+    """The system's reason is told."""
+    monkeypatch.setattr(sys, "executable", str(path.parent / "absent"))
+    with pytest.raises(ToolError, match="onnxsim cannot be started: No such file"):
+        simplify.simplify(path, SPEC, progress=Silent())
+
+
+def test_no_folder_for_temporary_files_is_an_error(path, monkeypatch):
+    """A temporary folder that is gone or full."""
+    monkeypatch.setattr(tempfile, "tempdir", str(path.parent / "absent"))
+    with pytest.raises(ToolError, match="no folder for temporary files: No such file"):
+        simplify.simplify(path, SPEC, progress=Silent())
+
+
+def ended(pid):
+    """Whether a process is gone."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("how", ["interrupt", "timeout"])
+def test_nothing_is_left_when_the_wait_ends_early(path, program, monkeypatch, how):
+    """Ctrl-C, or too long a run: the child is dead and its folder gone."""
+    temporary, pid = path.parent / "temporary", path.parent / "pid"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    interrupt = f"os.kill(os.getppid(), {int(signal.SIGINT)})" if how == "interrupt" else ""
+    program(
+        f"import os, time\nopen(result, 'w')\nopen({str(pid)!r}, 'w').write(str(os.getpid()))\n{interrupt}\n"
+        "time.sleep(60)"
+    )
+    monkeypatch.setattr(simplify, "_PATIENCE", 2.0 if how == "timeout" else 60.0)
+    expected = pytest.raises(KeyboardInterrupt) if how == "interrupt" else pytest.raises(ToolError, match="within 2 s")
+    with expected:
+        simplify.simplify(path, SPEC, progress=Silent())
+    assert ended(int(pid.read_text()))
+    assert list(temporary.iterdir()) == []
 
 
 CHANGE = "import onnx\nm = onnx.load(model)\n{}\nonnx.save(m, result)\n"

@@ -45,6 +45,11 @@ class Named(Net):
         heat, (offset,) = super().forward(x)
         return {"offset": offset, "heat": heat}
 
+class Decomposing(Net):
+    def forward(self, x):
+        heat, offset = super().forward(x)
+        return torch.linalg.svd(heat)[1].reshape(1, 4, 8, 1).expand(1, 4, 8, 12), offset
+
 class Branching(Net):
     def forward(self, x):
         return super().forward(x if x.sum() < 1e6 else -x)
@@ -323,11 +328,42 @@ def test_a_factory_that_fails_is_an_error_with_its_reason(base, factory, what):
 
 
 def test_a_network_that_cannot_be_traced_is_unsupported(base):
-    """Python that looks at the numbers cannot become a graph."""
-    with pytest.raises(UnsupportedError, match="cannot be traced") as caught:
+    """Python that looks at the numbers cannot become a graph: the reason, and the line of the network."""
+    with pytest.raises(UnsupportedError, match=r"cannot be traced: GuardOnDataDependent.*Could not guard") as caught:
         export(base, "Branching", samples=[])
 
+    place = base / "code" / "nets" / "small.py"
+    line = CODE.splitlines().index("        return super().forward(x if x.sum() < 1e6 else -x)") + 1
+    assert f" at {place}:{line}: return super().forward(x if x.sum()" in caught.value.what
+    assert "step 1/3" not in caught.value.what
     assert "data-dependent" in caught.value.fix
+
+
+def test_an_operator_without_a_counterpart_is_named(base):
+    """The trace is fine, but ONNX has no such operator."""
+    with pytest.raises(UnsupportedError, match=r"cannot be written as ONNX: DispatchError: .*linalg_svd") as caught:
+        export(base, "Decomposing", samples=[])
+
+    assert "without that operator" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome"),
+    [(lambda value: value + 1j, "complex numbers"), (lambda value: value.to_sparse(), "cannot be read")],
+    ids=["complex", "sparse"],
+)
+def test_odd_tensors_are_judged_without_torch_s_warnings(base, torch, tmp_path, kind, outcome, recwarn):
+    """Complex parameters are refused, sparse ones too; the terminal sees nothing of how."""
+    (tmp_path / "two.py").write_text(
+        "from torch import nn\nclass Two(nn.Module):\n  def __init__(self):\n"
+        "    super().__init__()\n    self.stem = nn.Conv2d(3, 8, 3, bias=False)\n"
+    )
+    torch.save({"stem.weight": kind(torch.ones(8, 3, 3, 3))}, tmp_path / "odd.pth")
+    options = source.Options(factory="two:Two", checkout=".")
+    recwarn.clear()
+    with pytest.raises(SourceError, match=outcome):
+        source.export(options, tmp_path / "odd.pth", INPUTS, OUTPUTS, [], base=tmp_path, progress=Silent())
+    assert [str(one.message) for one in recwarn.list] == []
 
 
 def test_a_missing_checkout_is_a_mistake_of_the_recipe(tmp_path):
@@ -342,11 +378,13 @@ def test_a_missing_checkout_is_a_mistake_of_the_recipe(tmp_path):
     ("options", "what"),
     [
         ({"factory": "workbench.zoo.movenet:MoveNett"}, "did you mean 'workbench.zoo.movenet:MoveNet'?"),
-        ({"factory": "os:abort"}, "'os' is not in workbench.zoo; say where its code is"),
+        ({"factory": "os:abort"}, "'os' is not in workbench.zoo (say where its code is"),
         ({"factory": "no colon"}, "String should match pattern"),
         ({"factory": "a.b:c", "checkout": ".", "repository": "https://x", "commit": "0" * 40}, "keep one"),
         ({"factory": "a.b:c", "repository": "https://x"}, "belong together"),
         ({"factory": "a.b:c", "commit": "0" * 40, "checkout": "."}, "belong together"),
+        ({"factory": "a.b:c", "checkout": ".", "arguments": {"width": [1]}}, "an argument is text, a finite number"),
+        ({"factory": "a.b:c", "checkout": ".", "arguments": {"width": float("nan")}}, "an argument is text, a finite"),
         ({"factory": "a.b:c", "repository": "ext::sh -c x", "commit": "0" * 40}, "String should match pattern"),
         ({"factory": "a.b:c", "repository": "https://x", "commit": "main"}, "String should match pattern"),
         ({"factory": "workbench.zoo.movenet:MoveNet", "chekout": "."}, "Extra inputs are not permitted"),

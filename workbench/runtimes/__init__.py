@@ -19,8 +19,10 @@ def open_model(path: Path, *, threads: int | None = None) -> Runner:
 
     Raises:
         RecipeError: another suffix.
-        ToolError: there is no such file, it is damaged, or nothing on this machine runs it.
+        ToolError: there is no such file, it is a folder or damaged, or nothing on this machine runs it.
     """
+    if path.is_dir():
+        raise ToolError("a folder, not a model file", where=str(path), fix=_inside(path))
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise RecipeError(
@@ -46,3 +48,13 @@ def open_model(path: Path, *, threads: int | None = None) -> Runner:
     from workbench.runtimes.axmodel import open_axmodel
 
     return open_axmodel(path)
+
+
+def _inside(folder: Path) -> str:
+    """A way out for somebody who named a folder: the model files in it."""
+    try:
+        names = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    except OSError:
+        names = []
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return f"name a file in it: {', '.join(names[:8])}{more}" if names else f"name a file: {', '.join(SUFFIXES)}"

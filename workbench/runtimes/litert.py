@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from workbench.errors import ToolError
+from workbench.runtimes._cores import cores
 from workbench.runtimes._runner import Array, Port
 
 SERVING = "serving_default"
@@ -41,7 +42,7 @@ class LiteRtRunner:
         if not path.is_file():
             raise ToolError("no such file", where=str(path), fix="check the path")
         try:
-            self._interpreter = _interpreter(path, threads or len(os.sched_getaffinity(0)))
+            self._interpreter = _interpreter(path, threads or cores())
             self._inputs, self._outputs = _details(self._interpreter)
         except (ValueError, RuntimeError, TypeError, struct.error) as error:  # damage is found here and there
             raise ToolError(

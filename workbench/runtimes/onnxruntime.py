@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import numpy as np
 
 from workbench.errors import ToolError
+from workbench.runtimes._cores import cores
 from workbench.runtimes._runner import Array, Port
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def session(
     for entry in (exact, shared_weights):
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
-        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+        options.intra_op_num_threads = threads or cores()
         level = onnxruntime.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
         if lean:

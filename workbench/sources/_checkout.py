@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import importlib
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -13,9 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import SourceError, ToolError
+from workbench.errors import RecipeError, SourceError, ToolError
 
 _PATIENCE = 900.0  # seconds for one git command
+_MOST_FILES = 2000
+_LARGEST = 200_000_000  # bytes in all files; hashed before every run
 
 
 def fetch(repository: str, commit: str, cache: Path) -> Path:
@@ -98,12 +101,58 @@ def _git(folder: Path, *arguments: str, about: str = "") -> str:
 
 
 def digest(folder: Path) -> str:
-    """A SHA-256 over the names and contents of all Python files in `folder`."""
+    """A SHA-256 over the names and contents of all files in `folder`: a network may be built from a json beside it.
+
+    Hidden folders and bytecode are left out. A link counts by where it points to, not by what is there.
+
+    Raises:
+        RecipeError: there are too many files, or too large ones, to hash them before every run.
+        SourceError: a file cannot be read.
+    """
     total = hashlib.sha256()
-    for path in python_files(folder):
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        total.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+    try:
+        for path in _files(folder):
+            if path.is_symlink():
+                content = f"-> {path.readlink()}"
+            else:
+                with path.open("rb") as file:
+                    content = hashlib.file_digest(file, "sha256").hexdigest()
+            name = path.relative_to(folder).as_posix()
+            total.update(f"{name}\0{content}\n".encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise SourceError(
+            f"cannot read the checkout: {error.strerror}",
+            where=str(error.filename or folder),
+            fix="make its files readable",
+        ) from error
     return total.hexdigest()
+
+
+def _files(folder: Path) -> list[Path]:
+    """What `digest` hashes, sorted: regular files and links."""
+    found, size = [], 0
+    for parent, folders, names in os.walk(folder, onerror=_raise):
+        inner = [name for name in folders if not name.startswith(".") and name != "__pycache__"]
+        links = [name for name in inner if Path(parent, name).is_symlink()]  # os.walk lists them, and does not enter
+        folders[:] = [name for name in inner if name not in links]
+        for path in (Path(parent, name) for name in (*names, *links)):
+            facts = path.lstat()
+            if not (stat.S_ISREG(facts.st_mode) or stat.S_ISLNK(facts.st_mode)):
+                continue  # a pipe would block
+            found.append(path)
+            size += facts.st_size
+            if len(found) > _MOST_FILES or size > _LARGEST:
+                raise RecipeError(
+                    f"the checkout has more than {_MOST_FILES} files or {_LARGEST // 1_000_000} MB",
+                    where=str(folder),
+                    fix="name a smaller folder, one that holds the network's code and not its data or results",
+                    at=("source", "checkout"),
+                )
+    return sorted(found)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def python_files(folder: Path) -> list[Path]:

@@ -128,7 +128,7 @@ def keep(lock: Path, file: str, found: Digest, origin: str, progress: Progress) 
         SourceError: the lock file is damaged.
     """
     entries = {**read(lock), file: Entry(sha256=found.sha256, size=found.size, origin=origin)}
-    aside = lock.with_name(f".{lock.name}.part")
+    aside = lock.with_name(f".{lock.name}.{os.getpid()}.part")  # two runs at once must not share it
     try:
         aside.write_text(_text(entries), "utf-8")
         aside.replace(lock)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +24,11 @@ from workbench.graph import io
 from workbench.recipe.schema import InputSpec
 from workbench.runtimes.onnxruntime import OnnxRunner
 from workbench.sources import _onnxsim
+
+_PATIENCE = 600.0  # seconds for onnxsim; the largest network of the zoo takes 5
+_CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP}
+_SHORTAGES = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO}
+_ROOM = "free memory, and space in the folder for temporary files (TMPDIR); try again"
 
 Array = npt.NDArray[np.generic]
 Feeds = Mapping[str, Array]
@@ -83,7 +91,7 @@ def simplify(
 
     Raises:
         ToolError: the file is not a float ONNX graph with those inputs, is a compiled `.axmodel`, or the original
-            itself cannot run.
+            itself cannot run; or onnxsim was killed, took too long or found no memory or space.
     """
     original = io.read(model)
     _check_inputs(original, inputs, model)
@@ -124,27 +132,77 @@ def _random(inputs: Sequence[InputSpec], trials: int) -> Iterator[Feeds]:
 
 
 def _run_onnxsim(model: Path) -> ir.Model:
-    with tempfile.TemporaryDirectory(prefix="workbench-") as scratch:
+    """What onnxsim makes of `model`.
+
+    `_NotEqualError` is only for what would happen again: the reversal is cached, and a machine that ran out of memory
+    or space must not have a say in it.
+    """
+    with _scratch() as scratch:
         result = Path(scratch) / "simplified.onnx"
         # -P keeps the script's folder off the module path, where our own torch.py and onnx.py would be found first.
         command = [sys.executable, "-P", str(_onnxsim.__file__), str(model.resolve()), str(result)]
         try:
-            done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
-            )
+            code, errors = _run(command)
+        except subprocess.TimeoutExpired as error:
+            raise ToolError(
+                f"onnxsim did not finish within {_PATIENCE:g} s and was stopped", fix="close other programs; try again"
+            ) from error
         except OSError as error:
-            raise _NotEqualError(f"onnxsim cannot be started: {error.strerror}") from error
-        if done.returncode < 0:
-            raise _NotEqualError(f"onnxsim crashed with signal {-done.returncode}")
-        if done.returncode:
+            raise ToolError(f"onnxsim cannot be started: {error.strerror}", fix=_ROOM) from error
+        if -code in _CRASHES:
+            raise _NotEqualError(f"onnxsim crashed with signal {-code}")
+        if code < 0:
+            raise ToolError(f"onnxsim was killed with signal {-code}", fix=_ROOM)
+        if code:
             # The reason is kept in the manifest, which holds no path of this machine.
-            said = done.stderr.replace(str(model.resolve()), model.name).replace(f"{scratch}/", "")
+            said = errors.replace(str(model.resolve()), model.name).replace(f"{scratch}/", "")
             lines = [line.strip() for line in said.splitlines() if line.strip()]
-            raise _NotEqualError(f"onnxsim failed: {lines[-1][:300] if lines else f'exit code {done.returncode}'}")
+            reason = f"onnxsim failed: {lines[-1][:300] if lines else f'exit code {code}'}"
+            if lines and _is_shortage(lines[-1]):
+                raise ToolError(reason, fix=_ROOM)
+            raise _NotEqualError(reason)
         try:
             return ir.serde.deserialize_model(onnx.ModelProto.FromString(result.read_bytes()))
-        except (OSError, DecodeError) as error:
-            raise _NotEqualError(f"onnxsim wrote no graph: {error}") from error
+        except (FileNotFoundError, DecodeError) as error:
+            what = "there is no file" if isinstance(error, OSError) else error
+            raise _NotEqualError(f"onnxsim wrote no graph: {what}") from error
+        except OSError as error:
+            raise ToolError(f"cannot read what onnxsim wrote: {error.strerror}", fix=_ROOM) from error
+
+
+def _run(command: Sequence[str]) -> tuple[int, str]:
+    """Exit code and stderr of `command`; whatever ends the wait early, the program is dead when this returns.
+
+    `subprocess.run` does not wait for the child it killed on Ctrl-C, which may then write into a folder being removed.
+    """
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    ) as child:
+        try:
+            errors = child.communicate(timeout=_PATIENCE)[1]
+        except BaseException:
+            child.kill()
+            child.wait()
+            raise
+        return child.returncode, errors
+
+
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="workbench-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise ToolError(f"no folder for temporary files: {error.strerror or error}", fix=_ROOM) from error
+
+
+def _is_shortage(line: str) -> bool:
+    """Whether the last line of a traceback tells of memory, space or files that ran out."""
+    number = re.search(r"\[Errno (\d+)\]", line)
+    return line.startswith("MemoryError") or (number is not None and int(number[1]) in _SHORTAGES)
 
 
 def _same_ends(original: ir.Model, result: ir.Model) -> None:

@@ -22,7 +22,7 @@ from workbench.engine.store import default_home
 from workbench.errors import RecipeError, SourceError, UnsupportedError
 from workbench.recipe.schema import InputSpec, OutputSpec, Strict
 from workbench.runtimes._quiet import quiet
-from workbench.sources import _checkout, _state_dict, seeded
+from workbench.sources import _checkout, _state_dict, _trace_failure, seeded
 from workbench.sources._canonical import canonical
 from workbench.sources._factory import ZOO, find, zoo, zoo_folder
 from workbench.sources._pickle import wanted_code
@@ -197,8 +197,9 @@ def _load(
     fitted = _state_dict.fit({name: tuple(t.shape) for name, t in state.items()}, file, options, where, progress)
     for name, tensor in fitted.items():
         try:
-            finite = not tensor.is_complex() and bool(torch.isfinite(tensor).all())
-            state[name].copy_(tensor)
+            with quiet():  # complex and sparse tensors are warned about
+                finite = not tensor.is_complex() and bool(torch.isfinite(tensor).all())
+                state[name].copy_(tensor)
         except RuntimeError as error:  # a file may hold sparse, quantized or storage-less tensors under a good name
             raise SourceError(
                 f"parameter {name!r} cannot be read: {str(error).splitlines()[0]}",
@@ -290,10 +291,12 @@ def _to_onnx(
                 verbose=False,
             )
     except Exception as error:  # failures of tracing, decomposition and translation come wrapped in many types
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        what, fix = "traced", "its forward must be free of data-dependent Python"
+        if _trace_failure.is_missing_operator(error):
+            what, fix = "written as ONNX", "its forward must do without that operator"
         raise UnsupportedError(
-            f"the network cannot be traced: {lines[0] if lines else type(error).__name__}",
-            fix="its forward must be free of data-dependent Python; wrap it in a factory that returns the raw heads",
+            f"the network cannot be {what}: {_trace_failure.explain(error)}",
+            fix=f"{fix}; wrap it in a factory that returns the raw heads",
         ) from error
     model: ir.Model = program.model
     for name in sorted(model.graph.initializers):

@@ -1,0 +1,184 @@
+"""Pictures as the inputs of a model file: prepared as its own manifest says, or else as a recipe does."""
+
+from __future__ import annotations
+
+import glob
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from workbench.calib.pictures import Unreadable, choose, open_picture
+from workbench.calib.preprocess import fit_picture, to_tensor
+from workbench.calib.sets import find_pictures
+from workbench.errors import ParityError, RecipeError, ToolError
+from workbench.parity.pairing import Pair, pair
+from workbench.recipe.load import load
+from workbench.recipe.schema import InputSpec
+from workbench.runtimes._runner import Array, Port, Runner
+
+Source = Callable[[], Iterator[dict[str, Array]]]
+
+_MANIFEST = "manifest.json"
+_LARGEST = 50_000_000  # bytes of a manifest
+_LEVELS = 2  # an artifact may lie in a folder of its own inside dist/<recipe>
+_SPECS: TypeAdapter[tuple[InputSpec, ...]] = TypeAdapter(tuple[InputSpec, ...])
+
+
+@dataclass(frozen=True)
+class Side:
+    """A model file, and the runner it is opened in."""
+
+    path: Path
+    model: Runner
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What is known of a file's inputs: the specs, who says so, and what must not be overlooked about it."""
+
+    specs: tuple[InputSpec, ...]
+    origin: str
+    note: str = ""
+
+
+def sources(
+    first: Side, second: Side, folder: Path, recipe: Path | None, samples: int, mapping: Mapping[str, str]
+) -> tuple[tuple[Source, Source], str, tuple[str, ...]]:
+    """Feeds of both models from the same pictures, each prepared in its own way, as lift_normalization moves the mean.
+
+    Args:
+        first: the reference.
+        second: the model that is compared with it.
+        folder: of pictures.
+        recipe: says how a picture becomes an input where a file's manifest does not.
+        samples: at most so many pictures are used.
+        mapping: name of an input of `first` -> name in `second`, where they differ.
+
+    Returns:
+        the feeds of the two, a line that says what they are, and notes.
+
+    Raises:
+        RecipeError: there are no pictures, or nothing that says how they become the inputs of a file.
+        ToolError: a picture cannot be read.
+    """
+    if not folder.exists() and not glob.has_magic(str(folder)):
+        raise RecipeError("no such folder", where=str(folder), fix="name a folder of pictures, or an .npz file")
+    told = _told(first.path, recipe), _told(second.path, recipe)
+    paths = choose(find_pictures(str(folder.resolve()), Path()).paths, samples)
+    fed = _pairs(first, told[0], {})
+    names = {one.reference: mapping[one.got] for one in fed if one.got in mapping}
+    also = _pairs(second, told[1], names)
+    # Equal parts are told once, e.g. when a file is compared with itself.
+    prepared = dict.fromkeys(
+        f"{side.path.name} prepared as {one.origin} says" for side, one in zip((first, second), told, strict=True)
+    )
+    described = f"{count(len(paths), 'picture')} of {folder.resolve().name}; {', '.join(prepared)}"
+    notes = tuple(dict.fromkeys(one.note for one in told if one.note))
+    return (_feeds(first, told[0], fed, paths), _feeds(second, told[1], also, paths)), described, notes
+
+
+def count(number: int, thing: str) -> str:
+    """``1 picture``, ``2 pictures``."""
+    return f"{number} {thing}{'s' * (number != 1)}"
+
+
+def _told(path: Path, recipe: Path | None) -> _Told:
+    specs, listed = _of_manifest(path)
+    if specs:
+        return _Told(specs, "its manifest")
+    if recipe is None:
+        raise RecipeError(
+            "pictures need a recipe to become inputs" + (": the manifest does not say how" if listed else ""),
+            where=str(path),
+            fix="add --recipe recipes/<model>.yaml" + (", or convert again" if listed else ""),
+        )
+    warning = f"{path.name}: its manifest does not say how pictures become inputs; surgery may have changed that"
+    return _Told(load(recipe).recipe.inputs, recipe.name, warning if listed else "")
+
+
+def _of_manifest(path: Path) -> tuple[tuple[InputSpec, ...], bool]:
+    """The inputs of the artifact `path` as the manifest beside it says; and whether that lists the file at all."""
+    for folder in path.absolute().parents[:_LEVELS]:
+        manifest = _read(folder / _MANIFEST)
+        files = manifest.get("files")
+        name = path.absolute().relative_to(folder).as_posix()
+        if isinstance(files, list) and any(isinstance(one, dict) and one.get("path") == name for one in files):
+            try:
+                return _SPECS.validate_python(manifest.get("inputs")), True
+            except ValidationError:
+                return (), True
+    return (), False
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if not path.is_file() or path.stat().st_size > _LARGEST:
+            return {}
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _pairs(side: Side, told: _Told, names: Mapping[str, str]) -> tuple[Pair, ...]:
+    """Which input of the file each spec is; `names` goes before the spec's own name, that before the source's."""
+    ports = [port.name for port in side.model.inputs]
+    mapping = {}
+    for spec in told.specs:
+        source = spec.source_tensor
+        known = [name for name in (names.get(spec.name), spec.name, source, source.removesuffix(":0")) if name in ports]
+        if not known:
+            raise RecipeError(
+                f"no input of the file is called {spec.name!r}, as {told.origin} says; it has {', '.join(ports)}",
+                where=str(side.path),
+                fix="give the recipe it was made with; where only B's name differs, --map-input name_in_A=name_in_B",
+            )
+        mapping[spec.name] = str(known[0])
+    try:
+        return pair(
+            [Port(spec.name, spec.nchw, "float32") for spec in told.specs],
+            side.model.inputs,
+            reference_layout="NCHW",
+            got_layout=side.model.layout,
+            mapping=mapping,
+            what="input",
+        )
+    except ParityError as error:
+        raise RecipeError(
+            f"the file does not take what {told.origin} describes: {error.what}",
+            where=str(side.path),
+            fix="give the recipe it was made with",
+        ) from error
+
+
+def _feeds(side: Side, told: _Told, pairs: Sequence[Pair], paths: Sequence[Path]) -> Source:
+    dtypes = {port.name: port.dtype for port in side.model.inputs}
+    for one in pairs:
+        if not (dtypes[one.got].startswith("float") or dtypes[one.got] == "uint8"):
+            raise RecipeError(
+                f"input {one.got!r} is {dtypes[one.got]}; pictures become floats, or uint8 pixels",
+                where=str(side.path),
+                fix="give --inputs an .npz",
+            )
+    specs = {spec.name: spec for spec in told.specs}
+
+    def feeds() -> Iterator[dict[str, Array]]:
+        for path in paths:
+            picture = open_picture(path)
+            if isinstance(picture, Unreadable):
+                raise ToolError(f"not a picture: {picture.reason}", where=str(path), fix="remove it from the folder")
+            feed = {}
+            for one in pairs:
+                spec, dtype = specs[one.reference], dtypes[one.got]
+                if dtype == "uint8":  # such a file does the normalization itself
+                    spec = spec.model_copy(update={"mean": (0.0,), "std": (1.0,), "range": None})
+                tensor = to_tensor(fit_picture(picture, spec), spec).astype(dtype)
+                feed[one.got] = one.from_reference(np.repeat(tensor, spec.nchw[0], axis=0))
+            yield feed
+
+    return feeds
