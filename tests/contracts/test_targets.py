@@ -70,7 +70,9 @@ def test_a_target_says_what_it_is(name):
 def test_a_target_names_every_file_it_writes(name, build):
     """Files and promised artifacts are the same set; what is missing says why and how to mend it."""
     artifacts, files = build(name, "out")
+    module = catalog.load("target", name)
 
+    assert module.precisions(module.Options()) <= {artifact.precision for artifact in artifacts}
     assert {artifact.path for artifact in artifacts if not artifact.skipped} == set(files)
     assert all(artifact.fix for artifact in artifacts if artifact.skipped)
     assert any(artifact.precision for artifact in artifacts)

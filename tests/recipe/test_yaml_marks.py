@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from workbench.errors import RecipeError, RecipeErrors
@@ -52,16 +54,51 @@ def test_a_hash_of_digits_stays_text():
         ("a: [1, 2\n", "not YAML"),
         ("a: 1\n b: 2\n", "not YAML"),
         ("a: *nobody\n", "not YAML"),
-        ("1: a\n", "is not text"),
-        ("? [a]\n: b\n", "is not text"),
-        ("a: !!python/object/apply:os.system [ls]\nb: !!python/name:os.system ''\n", "cannot read the value"),
-        ("<<: {a: 1}\n", "is not text"),
+        ("1: a\n", "a key must be text, not 1"),
+        ("? [a]\n: b\n", "a key must be text"),
+        (
+            "a: !!python/object/apply:os.system [ls]\nb: !!python/name:os.system ''\n",
+            "r.yaml:2:4: the tag !!python/name",
+        ),
+        ("a: !!python/object:builtins.dict {b: 1}\n", "r.yaml:1:4: the tag !!python/object:builtins.dict is not for"),
+        ("a: !!set {b, c}\n", "the tag !!set is not for recipes"),
+        ("a: !mine b\n", "the tag !mine is not for recipes"),
+        ("a: !!int b\n", "cannot read the value 'b'"),
+        ("[" * 5000, "r.yaml: too deeply nested"),
+        ("<<: {a: 1}\n", "a key must be text, not <<"),
     ],
 )
 def test_what_is_no_recipe_is_refused_with_a_line(text, message):
     """Empty, not YAML, not a mapping, tags that want code: an error each, never a traceback."""
     with pytest.raises(RecipeError, match=message):
         yaml_marks.parse(text, "r.yaml")
+
+
+def test_a_key_that_is_no_text_is_one_mistake():
+    """The value below it is not looked at, and no type of the reader is shown."""
+    with pytest.raises(RecipeErrors) as caught:
+        yaml_marks.parse("? [a, b]\n: !!set {c}\n", "r.yaml")
+
+    assert str(caught.value) == "r.yaml:1:3: a key must be text\n  fix: write key: value"
+
+
+def test_a_date_is_the_text_that_was_written():
+    """YAML 1.1 would make it a Python date, which no recipe has."""
+    assert yaml_marks.value("2024-01-31") == "2024-01-31"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{a: 1, a: 2}", "key 'a' is written twice"),
+        ("!!python/tuple [1]", "the tag !!python/tuple is not for recipes"),
+        ("[" * 5000, "too deeply nested"),
+    ],
+)
+def test_a_value_of_the_command_line_is_held_to_the_same_rules(text, message):
+    """What a file may not hold, an override may not either."""
+    with pytest.raises(RecipeError, match=message):
+        yaml_marks.value(text)
 
 
 def test_aliases_cannot_blow_up():
@@ -83,3 +120,20 @@ def test_files_that_are_not_text_are_refused(tmp_path):
         yaml_marks.read(tmp_path)
     with pytest.raises(RecipeError, match="cannot read the recipe: No such file"):
         yaml_marks.read(tmp_path / "none.yaml")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    """Opening one that nobody writes to would never return."""
+    os.mkfifo(tmp_path / "r.yaml")
+
+    with pytest.raises(RecipeError, match="cannot read the recipe: not a file"):
+        yaml_marks.read(tmp_path / "r.yaml")
+
+
+def test_a_file_that_is_too_large_is_not_read_to_its_end(tmp_path):
+    """A recipe is small; a model given in its place is not."""
+    (tmp_path / "r.yaml").write_bytes(b"#" * 1_000_001)
+
+    with pytest.raises(RecipeError, match="more than 1000000 bytes are too many for a recipe"):
+        yaml_marks.read(tmp_path / "r.yaml")

@@ -11,8 +11,23 @@ from pydantic.fields import FieldInfo
 
 from workbench.catalog import did_you_mean
 from workbench.errors import RecipeError
-from workbench.recipe.schema import InputSpec, OutputSpec, Recipe
+from workbench.recipe.schema import FieldError
 from workbench.recipe.yaml_marks import At, Marks
+
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+_MISSING = ("missing", "missing_argument", "missing_keyword_only_argument")
+_LISTS = ("tuple_type", "list_type", "frozen_set_type", "set_type")
+# What pydantic says of a type in Python's words, by its code for the failure.
+_WORDS = {
+    **dict.fromkeys(
+        ("dict_type", "mapping_type", "model_type", "model_attributes_type", "dataclass_type", "dataclass_exact_type"),
+        "should be a mapping (key: value)",
+    ),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), "should be a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "should be a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "should be true or false"),
+    "string_type": "should be text",
+}
 
 
 def dotted(at: At) -> str:
@@ -28,46 +43,84 @@ def placed(error: RecipeError, at: At, marks: Marks, *, key: bool = False) -> Re
     return RecipeError(f"{dotted(at)}: {error.what}", where=marks.where(at, key=key), fix=error.fix, at=at)
 
 
-def from_pydantic(error: ValidationError, model: Any, prefix: At, marks: Marks) -> list[RecipeError]:
-    """One error for each failure in `error`, which came from validating `model` at `prefix`."""
+def from_pydantic(error: ValidationError, model: Any, prefix: At, marks: Marks, owner: str = "") -> list[RecipeError]:
+    """One error for each failure in `error`, which came from validating `model` at `prefix`.
+
+    `owner` is what has the options that `model` declares, in a user's words; the last step of `prefix` when empty.
+    """
+    owner = owner or dotted(prefix[-1:])
     failures = error.errors(include_url=False)
     # An item that fails is not counted, so its list is also called too short: that says nothing new.
     inside = {failure["loc"][:depth] for failure in failures for depth in range(len(failure["loc"]))}
     return [
-        _one(dict(failure), model, prefix, marks)
+        _one(dict(failure), model, prefix, marks, owner)
         for failure in failures
         if not (failure["type"] == "too_short" and failure["loc"] in inside)
     ]
 
 
-def _one(failure: dict[str, Any], model: Any, prefix: At, marks: Marks) -> RecipeError:
+def _one(failure: dict[str, Any], model: Any, prefix: At, marks: Marks, owner: str) -> RecipeError:
     loc: At = tuple(failure["loc"])
     kind: str = failure["type"]
-    is_key = kind == "extra_forbidden" or kind == "unexpected_keyword_argument" or loc[-1:] == ("[key]",)
+    is_key = kind in _UNKNOWN or loc[-1:] == ("[key]",)
     if loc[-1:] == ("[key]",):
         loc = loc[:-1]
+    raised = failure.get("ctx", {}).get("error")
+    if isinstance(raised, FieldError):
+        loc = (*loc, *raised.key)
     at = (*prefix, *loc)
     name = loc[-1] if loc else ""
     about = _about(model, loc)
-    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+    if isinstance(raised, FieldError):
+        what, fix = raised.what, raised.fix
+    elif kind in _UNKNOWN:
         known = _fields(_model_at(model, loc[:-1]))
-        what, fix = f"unknown key {name!r}", did_you_mean(str(name), known)
-    elif kind in ("missing", "missing_argument", "missing_keyword_only_argument"):
+        what = f"unknown key {name!r}"
+        fix = did_you_mean(str(name), known) if known else f"remove it: {owner} has no options"
+    elif kind in _MISSING:
         what = f"value {name + 1} is missing" if isinstance(name, int) else f"key {name!r} is missing"
         fix = f"add it: {about}" if about else "add it"
     elif kind == "literal_error":
         allowed = [part.strip().strip("'") for part in failure["ctx"]["expected"].replace(" or ", ", ").split(",")]
-        what, fix = f"{failure['input']!r} is not allowed", did_you_mean(str(failure["input"]), allowed)
+        what, fix = f"{_shown(failure['input'])} is not allowed", did_you_mean(str(failure["input"]), allowed)
         if "one of" not in fix:
             fix += f" (one of: {', '.join(allowed)})"
-    elif kind == "value_error":
-        what, fix = str(failure["ctx"]["error"]), "correct the values there"
     else:
-        shown = repr(failure["input"])
-        shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
-        what = f"{failure['msg'][0].lower()}{failure['msg'][1:]}, got {shown}"
-        fix = about or "see workbench schema"
+        what, fix = _in_words(failure), about or "see workbench schema"
+        if kind == "string_pattern_mismatch" and not about:
+            fix = f"write what matches {failure['ctx']['pattern']}"
+        if not loc:
+            options = ", ".join(sorted(_fields(model)))
+            fix = f"it may have: {options}" if options else f"remove it: {owner} has no options"
     return RecipeError(f"{dotted(at)}: {what}", where=marks.where(at, key=is_key), fix=fix, at=at)
+
+
+def _in_words(failure: dict[str, Any]) -> str:
+    """A failure of type, size or pattern without Python's names for things."""
+    kind: str = failure["type"]
+    shown = _shown(failure["input"])
+    if kind in _LISTS:
+        plain = isinstance(failure["input"], str | int | float) and len(shown) <= 40
+        example = f", e.g. [{failure['input'] if isinstance(failure['input'], str) else shown}]" if plain else ""
+        return f"should be a list in brackets{example}, got {shown}"
+    if kind == "string_pattern_mismatch":
+        return f"{shown} is not as it should be"
+    if kind in ("too_short", "too_long"):
+        bound = failure["ctx"]["min_length" if kind == "too_short" else "max_length"]
+        entries = "entry" if bound == 1 else "entries"
+        return f"should have at {'least' if kind == 'too_short' else 'most'} {bound} {entries}, got {shown}"
+    message = _WORDS.get(kind, failure["msg"].removeprefix("Value error, ").removeprefix("Input "))
+    return f"{message[:1].lower()}{message[1:]}, got {shown}"
+
+
+def _shown(value: Any) -> str:
+    """`value` as a recipe writes it, cut where it is long."""
+    text = (
+        {None: "null", True: "true", False: "false"}[value]
+        if value is None or value is True or value is False
+        else repr(value)
+    )
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _model_at(model: Any, loc: At) -> Any:
@@ -95,7 +148,8 @@ def _annotations(model: Any) -> dict[str, Any]:
     if isinstance(model, type) and issubclass(model, BaseModel):
         return {name: field.annotation for name, field in model.model_fields.items()}
     if isinstance(model, type) and dataclasses.is_dataclass(model):
-        return typing.get_type_hints(model)
+        hints = typing.get_type_hints(model, include_extras=True)  # of class variables too, which nobody can set
+        return {field.name: hints[field.name] for field in dataclasses.fields(model)}
     return {}
 
 
@@ -115,38 +169,10 @@ def _fields(model: Any) -> dict[str, str]:
     pydantic_fields = getattr(model, "__pydantic_fields__", None)
     if pydantic_fields:
         return {(field.alias or name): field.description or "" for name, field in pydantic_fields.items()}
-    return dict.fromkeys(_annotations(model), "")
+    return {name: _description(annotation) for name, annotation in _annotations(model).items()}
 
 
-def across_keys(recipe: Recipe, marks: Marks) -> list[RecipeError]:
-    """What no single key can know: names used twice, parts that need each other."""
-    errors = []
-
-    def complain(at: At, what: str, fix: str) -> None:
-        errors.append(RecipeError(f"{dotted(at)}: {what}", where=marks.where(at), fix=fix, at=at))
-
-    seen: dict[str, str] = {}
-    specs: list[tuple[At, InputSpec | OutputSpec]] = []
-    specs += [(("inputs", index), spec) for index, spec in enumerate(recipe.inputs)]
-    specs += [(("outputs", index), spec) for index, spec in enumerate(recipe.outputs)]
-    for at, spec in specs:
-        if spec.name in seen:
-            complain((*at, "name"), f"{spec.name!r} is also the name of {seen[spec.name]}", "rename one")
-        seen[spec.name] = dotted(at)
-    if len({spec.shape[0] for _, spec in specs}) > 1:
-        complain(("outputs", 0, "shape"), "inputs and outputs disagree on the batch size", "use one batch size")
-    if recipe.source.name != "torch":
-        if recipe.weights is None:
-            complain(("source", "kind"), f"a {recipe.source.name} graph needs its file", "add a weights section")
-        elif recipe.weights.otherwise == "seeded":
-            fix = "remove otherwise: seeded"
-            complain(("weights", "otherwise"), "only a torch network can be built without its file", fix)
-    if recipe.weights is not None and recipe.weights.url is None and recipe.weights.page is None:
-        complain(("weights",), "nobody can find this file", "add url, or page where a person downloads it")
-    if not recipe.targets:
-        complain(("targets",), "no target, so nothing would be written", "add onnx, tflite or pulsar2")
-    if recipe.quantization is not None and "int8" not in recipe.parity.limits:
-        complain(("parity", "limits"), "the INT8 model has no limit", "add int8: {cosine: 0.98}")
-    if "float" not in recipe.parity.limits:
-        complain(("parity", "limits"), "the float artifacts have no limit", "add float: {max_abs: 1e-4}")
-    return errors
+def _description(annotation: Any) -> str:
+    """What ``Annotated[X, Field(description=...)]`` says."""
+    told = (part.description for part in getattr(annotation, "__metadata__", ()) if isinstance(part, FieldInfo))
+    return next((text for text in told if text), "")

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from workbench import catalog
 from workbench.errors import RecipeError, RecipeErrors
-from workbench.recipe import complaints, yaml_marks
+from workbench.recipe import agreement, complaints, yaml_marks
 from workbench.recipe.schema import Call, Recipe
 from workbench.recipe.yaml_marks import At, Marks
 
@@ -46,22 +46,20 @@ def load(path: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
         _override(data, marks, override)
     errors: list[RecipeError] = []
 
-    def complain(error: ValidationError, model: Any, at: At) -> None:
-        errors.extend(complaints.from_pydantic(error, model, at, marks))
+    def complain(error: ValidationError, model: Any, at: At, owner: str = "") -> None:
+        errors.extend(complaints.from_pydantic(error, model, at, marks, owner))
 
-    calls = {
-        "source": _source(data.get("source"), complain, errors, marks),
-        "surgery": _surgery(data.get("surgery"), complain, errors, marks),
-        "targets": _targets(data.get("targets"), complain, errors, marks),
-    }
-    filled = {**data, **{key: call for key, call in calls.items() if key in data}}
+    filled = dict(data)
+    for key, read in (("source", _source), ("surgery", _surgery), ("targets", _targets)):
+        if key in data:
+            filled[key] = read(data[key], complain, errors, marks)
     recipe = None
     try:
         recipe = Recipe.model_validate(filled)
     except ValidationError as error:
         complain(error, Recipe, ())
     if recipe is not None:
-        errors.extend(complaints.across_keys(recipe, marks))
+        errors.extend(agreement.across_keys(recipe, marks))
     if errors or recipe is None:
         raise RecipeErrors(sorted(errors, key=_line))
     return LoadedRecipe(recipe, path, marks)
@@ -81,20 +79,19 @@ def _call(kind: catalog.Kind, name: str, options: Any, at: At, complain: Any) ->
     try:
         return Call(name, TypeAdapter(model).validate_python({} if options is None else options))
     except ValidationError as error:
-        complain(error, model, at)
+        complain(error, model, at, name)
         return _NOTHING
 
 
 def _source(raw: Any, complain: Any, errors: list[RecipeError], marks: Marks) -> Call:
     if not isinstance(raw, Mapping) or not isinstance(raw.get("kind"), str):
-        if raw is not None:
-            errors.append(
-                RecipeError(
-                    "source: 'kind' is missing",
-                    where=marks.where(("source",), key=True),
-                    fix=f"add kind: {' | '.join(catalog.names('source'))}",
-                )
+        errors.append(
+            RecipeError(
+                "source: 'kind' is missing",
+                where=marks.where(("source",), key=True),
+                fix=f"add kind: {' | '.join(catalog.names('source'))}",
             )
+        )
         return _NOTHING
     options = {key: value for key, value in raw.items() if key != "kind"}
     try:
@@ -132,25 +129,35 @@ def _surgery(raw: Any, complain: Any, errors: list[RecipeError], marks: Marks) -
 
 
 def _targets(raw: Any, complain: Any, errors: list[RecipeError], marks: Marks) -> Any:
+    if raw is None:
+        return ()
     if not isinstance(raw, Mapping):
-        return raw
+        errors.append(
+            RecipeError(
+                "targets: should be a mapping (key: value)",
+                where=marks.where(("targets",)),
+                fix=f"write {{onnx: {{}}}}, or another of: {', '.join(catalog.names('target'))}",
+            )
+        )
+        return (_NOTHING,)
     calls = []
     for name, options in raw.items():
         try:
             calls.append(_call("target", name, options, ("targets", name), complain))
         except RecipeError as error:
             errors.append(complaints.placed(error, ("targets", name), marks, key=True))
+            calls.append(_NOTHING)
     return tuple(calls)
 
 
-_STEP = re.compile(r"([A-Za-z0-9_]+)|\[(\d+)\]")
+_STEP = re.compile(r"([A-Za-z0-9_]+)|\[([0-9]{1,6})\]")
 
 
 def _override(data: dict[str, Any], marks: Marks, override: str) -> None:
     """Write one ``--set`` into the data, and its own text as the mark of what it wrote."""
     path, equals, text = override.partition("=")
     where = f"--set {override}"
-    if not equals or not re.fullmatch(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+|\[\d+\])*", path):
+    if not equals or not re.fullmatch(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+|\[[0-9]{1,6}\])*", path):
         raise RecipeError(
             "not an override", where=where, fix="write key.key[0]=VALUE, e.g. targets.tflite.variants=[fp32]"
         )
@@ -160,25 +167,35 @@ def _override(data: dict[str, Any], marks: Marks, override: str) -> None:
     except RecipeError as error:
         raise RecipeError(error.what, where=where, fix=error.fix) from error
     here: Any = data
+    made: At | None = None  # the outermost thing that this override creates
     for depth, step in enumerate(steps):
-        last = depth == len(steps) - 1
-        if isinstance(step, int):
-            if not isinstance(here, list) or step >= len(here):
-                shown = complaints.dotted(tuple(steps[:depth]))
-                size = len(here) if isinstance(here, list) else 0
-                raise RecipeError(f"{shown} has {size} entries", where=where, fix="count from 0; an override adds none")
-        elif not isinstance(here, dict):
-            shown = complaints.dotted(tuple(steps[:depth]))
-            raise RecipeError(f"{shown} is not a mapping", where=where, fix="write an index, e.g. inputs[0].fit=pad")
-        if last:
+        _enter(here, tuple(steps[:depth]), step, where, text)
+        if depth == len(steps) - 1:
             here[step] = value
-        elif isinstance(step, int):
-            here = here[step]
-        else:
-            if here.get(step) is None:
-                here[step] = {}
-            here = here[step]
-    marks.override(tuple(steps), where)
+        elif isinstance(step, str) and here.get(step) is None:
+            made = made or tuple(steps[: depth + 1])
+            here[step] = {}
+        here = here[step]
+    marks.override(made or tuple(steps), where)
+
+
+def _enter(here: Any, at: At, step: str | int, where: str, text: str) -> None:
+    """Check that `here`, which stands at `at`, can have the entry `step`.
+
+    Raises:
+        RecipeError: it cannot.
+    """
+    shown = complaints.dotted(at)
+    if isinstance(here, list):
+        if isinstance(step, str):
+            raise RecipeError(f"{shown} is not a mapping", where=where, fix="write an index, e.g. inputs[0].fit=pad")
+        if step >= len(here):
+            what = f"{shown} has {len(here)} entries"
+            raise RecipeError(what, where=where, fix="count from 0; an override adds none")
+    elif not isinstance(here, dict):
+        raise RecipeError(f"{shown} is a plain value", where=where, fix=f"set it whole: {shown}={text}")
+    elif isinstance(step, int):
+        raise RecipeError(f"{shown} is not a list", where=where, fix=f"write a key, e.g. {shown}.key=VALUE")
 
 
 def _line(error: RecipeError) -> tuple[int, int, str]:

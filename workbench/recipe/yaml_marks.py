@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,21 @@ At = tuple[str | int, ...]
 _LARGEST_FILE = 1_000_000
 _MOST_VALUES = 20_000  # an alias that points to aliases can stand for billions of values
 _DEEPEST = 40
-_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_TAG = "tag:yaml.org,2002:"
+_NUMBERS = (f"{_TAG}int", f"{_TAG}float")
+_TEXT = f"{_TAG}str"
+_SCALARS = (*_NUMBERS, _TEXT, f"{_TAG}bool", f"{_TAG}null")
 _LONGEST_NUMBER = 32
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, where ``1e-4`` is the number it looks like (YAML 1.1 wants ``1.0e-4``)."""
+    """The safe loader, where ``1e-4`` is the number it looks like (YAML 1.1 wants ``1.0e-4``) and a date is text."""
 
 
-_Loader.yaml_implicit_resolvers = {key: list(rules) for key, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+_Loader.yaml_implicit_resolvers = {
+    key: [rule for rule in rules if rule[0] != f"{_TAG}timestamp"]
+    for key, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
@@ -47,6 +52,10 @@ class Marks:
                 return places[at[:end]]
         return self.file
 
+    def knows(self, at: At) -> bool:
+        """Whether `at` is written down."""
+        return at in self.values or at in self.keys
+
     def override(self, at: At, where: str) -> None:
         """From now on `at` and all below it were written at `where`."""
         for places in (self.values, self.keys):
@@ -59,17 +68,21 @@ def read(path: Path) -> tuple[dict[str, Any], Marks]:
     """The mapping in `path` and its marks.
 
     Raises:
-        RecipeError: no such file, not UTF-8, not YAML, empty, not a mapping, too large.
+        RecipeError: no such file, not a file, not UTF-8, not YAML, empty, not a mapping, too large.
         RecipeErrors: keys that are written twice.
     """
     try:
-        raw = path.read_bytes()
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise RecipeError("cannot read the recipe: not a file", where=str(path), fix="recipes are .yaml files")
+        with path.open("rb") as file:
+            raw = file.read(_LARGEST_FILE + 1)
     except OSError as error:
         raise RecipeError(
             f"cannot read the recipe: {error.strerror}", where=str(path), fix="check the path; recipes are .yaml files"
         ) from error
     if len(raw) > _LARGEST_FILE:
-        raise RecipeError(f"{len(raw)} bytes are too many for a recipe", where=str(path), fix="is it a recipe?")
+        what = f"more than {_LARGEST_FILE} bytes are too many for a recipe"
+        raise RecipeError(what, where=str(path), fix="is it a recipe?")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -87,7 +100,9 @@ def parse(text: str, file: str) -> tuple[dict[str, Any], Marks]:
         raise RecipeError(
             f"not YAML: {error.problem or error.context}", where=where, fix="check indentation, colons and quotes there"
         ) from error
-    except (yaml.YAMLError, RecursionError) as error:
+    except RecursionError as error:
+        raise RecipeError("too deeply nested for a recipe", where=file, fix="is it a recipe?") from error
+    except yaml.YAMLError as error:
         raise RecipeError(f"not YAML: {error}", where=file, fix="is it a recipe?") from error
     if node is None:
         raise RecipeError("the recipe is empty", where=file, fix="start from one of recipes/*.yaml")
@@ -104,7 +119,7 @@ def value(text: str) -> Any:
     """One YAML value from the command line.
 
     Raises:
-        RecipeError: it is not YAML.
+        RecipeError: it is not YAML, or not what a recipe may hold.
     """
     try:
         node = yaml.compose(text, Loader=_Loader)
@@ -112,7 +127,15 @@ def value(text: str) -> Any:
         raise RecipeError(
             f"not a YAML value: {text!r}", fix="quote it for the shell, e.g. --set 'a.b=[1, 2]'"
         ) from error
-    return None if node is None else _Builder(Marks("")).build(node, ())
+    except RecursionError as error:
+        raise RecipeError("too deeply nested for a recipe", fix="write a plain value") from error
+    if node is None:
+        return None
+    builder = _Builder(Marks("VALUE"))
+    found = builder.build(node, ())
+    if builder.errors:
+        raise builder.errors[0]
+    return found
 
 
 class _Builder:
@@ -130,11 +153,15 @@ class _Builder:
         if self._count > _MOST_VALUES or len(at) > _DEEPEST:
             raise RecipeError("too many or too deeply nested values for a recipe", where=place, fix="is it a recipe?")
         self.marks.values[at] = place
-        if isinstance(node, SequenceNode):
+        if isinstance(node, SequenceNode) and node.tag == f"{_TAG}seq":
             return [self.build(item, (*at, index)) for index, item in enumerate(node.value)]
-        if isinstance(node, MappingNode):
+        if isinstance(node, MappingNode) and node.tag == f"{_TAG}map":
             return self._mapping(node, at)
-        return self._scalar(node, place)
+        if isinstance(node, ScalarNode) and node.tag in _SCALARS:
+            return self._scalar(node, place)
+        shown = node.tag.replace(_TAG, "!!")
+        self.errors.append(RecipeError(f"the tag {shown} is not for recipes", where=place, fix="write a plain value"))
+        return None
 
     def _scalar(self, node: Node, place: str) -> Any:
         if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
@@ -152,11 +179,13 @@ class _Builder:
         first: dict[str, str] = {}
         for key_node, value_node in node.value:
             place = f"{self.marks.file}:{key_node.start_mark.line + 1}:{key_node.start_mark.column + 1}"
-            key = self._scalar(key_node, place) if isinstance(key_node, ScalarNode) else None
-            if not isinstance(key, Hashable) or not isinstance(key, str):
-                shown = getattr(key_node, "value", key)
-                self.errors.append(RecipeError(f"key {shown!r} is not text", where=place, fix="put it in quotes"))
+            if key_node.tag != _TEXT or not isinstance(key_node, ScalarNode):
+                plain = isinstance(key_node, ScalarNode)
+                what = f"a key must be text, not {key_node.value}" if plain else "a key must be text"
+                fix = "put it in quotes" if plain else "write key: value"
+                self.errors.append(RecipeError(what, where=place, fix=fix))
                 continue
+            key: str = key_node.value
             if key in found:
                 self.errors.append(
                     RecipeError(f"key {key!r} is written twice (first at {first[key]})", where=place, fix="keep one")

@@ -6,6 +6,7 @@ The only door to torch.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -14,13 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from workbench.catalog import did_you_mean
 from workbench.engine.progress import Progress, track
 from workbench.engine.store import default_home
 from workbench.errors import RecipeError, SourceError, UnsupportedError
-from workbench.recipe.schema import InputSpec, OutputSpec, Strict
+from workbench.recipe.schema import FieldError, InputSpec, OutputSpec, Sha1, Strict
 from workbench.runtimes._quiet import quiet
 from workbench.sources import _checkout, _state_dict, _trace_failure, seeded
 from workbench.sources._canonical import canonical
@@ -37,6 +38,15 @@ TOOLS = ("torch", "onnxscript", "onnx-ir")
 _OPSET = 18
 
 
+def _plain(value: Any) -> Any:
+    if not isinstance(value, bool | int | float | str) or (isinstance(value, float) and not math.isfinite(value)):
+        raise FieldError((), "an argument is text, a finite number, true or false", "give it as one plain value")
+    return value
+
+
+Argument = Annotated[bool | int | float | str, BeforeValidator(_plain)]
+
+
 class Options(Strict):
     """A torch network: who builds it, where its code is, and how its checkpoint is read."""
 
@@ -44,21 +54,23 @@ class Options(Strict):
         str,
         Field(
             pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$",
-            description="package.module:callable that returns the network, e.g. workbench.zoo.movenet:MoveNet",
+            description="package.module:callable that returns the network, names of letters, digits and _,"
+            " e.g. workbench.zoo.movenet:MoveNet",
         ),
     ]
-    arguments: Annotated[dict[str, bool | int | float | str], Field(description="keyword arguments of the factory")] = (
-        Field(default_factory=dict)
+    arguments: Annotated[dict[str, Argument], Field(description="keyword arguments of the factory")] = Field(
+        default_factory=dict
     )
     checkout: Annotated[
         str | None, Field(min_length=1, description="folder with the network's code, relative to the recipe")
     ] = None
     repository: Annotated[
-        str | None, Field(pattern=r"^https://[^\s]+$", description="git repository with the network's code")
+        str | None,
+        Field(pattern=r"^https://[^\s]+$", description="git repository with the network's code; begins with https://"),
     ] = None
-    commit: Annotated[str | None, Field(pattern=r"^[0-9a-f]{40}$", description="the commit of repository, in full")] = (
-        None
-    )
+    commit: Annotated[
+        Sha1 | None, Field(description="the commit of repository in full, 40 hexadecimal digits; not a branch or a tag")
+    ] = None
     state_dict: Annotated[StateDict, Field(description="how the checkpoint's parameters are found and named")] = (
         StateDict()
     )
@@ -66,15 +78,18 @@ class Options(Strict):
     @model_validator(mode="after")
     def _agrees(self) -> Self:
         if self.checkout is not None and self.repository is not None:
-            raise ValueError("checkout and repository both say where the code is; keep one")
+            raise FieldError(("repository",), "checkout and repository both say where the code is", "keep one")
         if (self.repository is None) != (self.commit is None):
-            raise ValueError("repository and commit belong together; write both, or neither")
+            given = "repository" if self.commit is None else "commit"
+            raise FieldError((given,), "repository and commit belong together", "write both, or neither")
         if self.checkout is None and self.repository is None and self.factory not in zoo():
             module = self.factory.partition(":")[0]
             if module.startswith(f"{ZOO}."):
-                raise ValueError(f"the zoo has no {self.factory!r}: {did_you_mean(self.factory, zoo())}")
-            raise ValueError(
-                f"{module!r} is not in {ZOO}; say where its code is with checkout, or repository and commit"
+                raise FieldError(("factory",), f"the zoo has no {self.factory!r}", did_you_mean(self.factory, zoo()))
+            raise FieldError(
+                ("factory",),
+                f"{module!r} is not in {ZOO}",
+                "say where its code is with checkout, or repository and commit",
             )
         return self
 
@@ -173,12 +188,14 @@ def _build(torch: ModuleType, options: Options, root: Path | None) -> torch.nn.M
                 f"the factory {options.factory} fails: {type(error).__name__}: {error}",
                 where=str(root or ""),
                 fix="correct it, or give what it needs in source.arguments",
+                at=("source", "arguments" if options.arguments else "factory"),
             ) from error
     if not isinstance(network, torch.nn.Module):
         raise SourceError(
             f"the factory {options.factory} gives a {type(network).__name__}, not a torch.nn.Module",
             where=str(root or ""),
             fix="name the class of the network, or a function that returns it",
+            at=("source", "factory"),
         )
     return network
 

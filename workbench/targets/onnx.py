@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from workbench.recipe.schema import Strict
+from workbench.recipe.schema import Precision, Strict
 from workbench.targets._target import Artifact, TargetJob
 
 VERSION = 1
@@ -13,6 +13,11 @@ TOOLS: tuple[str, ...] = ()
 
 class Options(Strict):
     """This target has no options."""
+
+
+def precisions(options: Options) -> frozenset[Precision]:  # noqa: ARG001 -- the signature every target has
+    """The float graph; the INT8 emulation is the recipe's wish, not this target's."""
+    return frozenset({"float"})
 
 
 def build(job: TargetJob[Options]) -> list[Artifact]:

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from workbench.errors import ToolError
 from workbench.graph.io import write_bytes
+from workbench.recipe.schema import Precision
 from workbench.runtimes import pulsar2_tool
 from workbench.targets._target import Artifact, TargetJob
 from workbench.targets.pulsar2 import calibration, render, rules
 from workbench.targets.pulsar2.compiling import compile_kit
 from workbench.targets.pulsar2.options import Options
 
-__all__ = ["TOOLS", "VERSION", "Options", "build", "environment"]
+__all__ = ["TOOLS", "VERSION", "Options", "build", "environment", "precisions"]
 
 VERSION = 1
 TOOLS = ("jinja2",)
@@ -28,6 +29,11 @@ def environment(options: Options) -> dict[str, str]:
         return {"pulsar2": "not asked for"}
     found = pulsar2_tool.find()
     return {"pulsar2": found.identity if found else "none"}
+
+
+def precisions(options: Options) -> frozenset[Precision]:  # noqa: ARG001 -- the signature every target has
+    """None that is certain: whether a compiled model comes out, and can be run, depends on the machine."""
+    return frozenset()
 
 
 def build(job: TargetJob[Options]) -> list[Artifact]:

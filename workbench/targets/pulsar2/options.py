@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from workbench.errors import RecipeError
-from workbench.recipe.schema import Strict
+from workbench.recipe.schema import FieldError, Strict, Whole
 from workbench.targets.pulsar2 import chips
 from workbench.targets.pulsar2.chips import NpuMode
 from workbench.targets.pulsar2.schema import QuantMethod
@@ -17,7 +17,7 @@ def _known(name: str) -> str:
     try:
         chips.find(name)
     except RecipeError as error:
-        raise ValueError(f"{error.what} ({error.fix})") from error
+        raise FieldError((), error.what, error.fix) from error
     return name
 
 
@@ -42,16 +42,16 @@ class Options(Strict):
         Literal["auto", "never"],
         Field(description="auto: compile when a toolchain is found; never: only write the kit"),
     ] = "auto"
-    timeout_minutes: Annotated[int, Field(gt=0, le=10_080, description="a compilation that takes longer is ended")] = (
-        240
-    )
+    timeout_minutes: Annotated[
+        Whole, Field(gt=0, le=10_080, description="a compilation that takes longer is ended")
+    ] = 240
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
         for index, name in enumerate(self.chips):
             if name in self.chips[:index]:
-                raise ValueError(f"chip {name} is listed twice")
+                raise FieldError(("chips", index), f"chip {name} is listed twice", "remove one")
             modes = chips.find(name).npu_modes
             if self.npu_mode not in modes:
-                raise ValueError(f"{name} has no {self.npu_mode} (use {' or '.join(modes)})")
+                raise FieldError(("npu_mode",), f"{name} has no {self.npu_mode}", f"use {' or '.join(modes)}")
         return self

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from workbench.engine.progress import track
-from workbench.recipe.schema import Precision, Strict
+from workbench.recipe.schema import FieldError, Precision, Strict
 from workbench.targets._target import Artifact, TargetJob
 
 VERSION = 1
@@ -18,8 +18,9 @@ _PRECISION: dict[Variant, Precision] = {"fp32": "float", "fp16": "fp16"}
 
 
 def _unique(variants: tuple[Variant, ...]) -> tuple[Variant, ...]:
-    if len(set(variants)) != len(variants):
-        raise ValueError(f"a variant is named twice in {list(variants)}")
+    for index, name in enumerate(variants):
+        if name in variants[:index]:
+            raise FieldError((index,), f"variant {name} is named twice", "remove one")
     return variants
 
 
@@ -31,6 +32,11 @@ class Options(Strict):
         Field(min_length=1, description="fp32, or fp16: weights in half precision, computed in float32"),
         AfterValidator(_unique),
     ] = ("fp32",)
+
+
+def precisions(options: Options) -> frozenset[Precision]:
+    """What the variants are judged as."""
+    return frozenset(_PRECISION[variant] for variant in options.variants)
 
 
 def _counted(operators: Mapping[str, int]) -> str:
