@@ -11,7 +11,7 @@ from workbench.engine.store import _HOST as HOST
 from workbench.engine.store import Store
 from workbench.errors import RecipeError, SourceError, ToolError, WorkbenchError
 from workbench.recipe.load import load
-from workbench.stages import publish
+from workbench.stages import _swap
 
 STAGES = ["pictures", "export", "simplify", "surgery", "calibrate", "quantize", "onnx", "pulsar2", "parity", "report"]
 
@@ -306,7 +306,7 @@ def test_ctrl_c_while_publishing_leaves_the_old_result_whole(bench, monkeypatch)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(publish, "_copy", interrupted)
+        patch.setattr(_swap, "_copy", interrupted)
         with pytest.raises(KeyboardInterrupt):
             bench.convert({"max_abs: 1e-4": "max_abs: 3e-4"})
 

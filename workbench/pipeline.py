@@ -26,6 +26,7 @@ from workbench.pose.skeletons import skeleton
 from workbench.recipe.load import LoadedRecipe
 from workbench.recipe.schema import Recipe
 from workbench.stages import (
+    _swap,
     calibrate,
     export,
     fetch,
@@ -99,7 +100,7 @@ def convert(loaded: LoadedRecipe, request: Request, store: Store, reporter: Repo
     with located(loaded):
         check(loaded)
         _check_requirements(loaded.recipe, request)
-        publish.check(loaded.recipe.name, request.dist)
+        _swap.check(loaded.recipe.name, request.dist)
         reporter.begin("fetch")
         found = fetch.get(
             loaded,
@@ -113,7 +114,7 @@ def convert(loaded: LoadedRecipe, request: Request, store: Store, reporter: Repo
         try:
             done = run(planned, store, _key(loaded), reporter)
             return publish.publish(loaded.recipe, found, done, request.dist, reporter)
-        except publish.DamagedError as error:
+        except _swap.DamagedError as error:
             stage = str(error)
             reporter.warn(f"the cached result of {stage} was damaged: it is made again")
             store.discard(digest(next(step for step in planned if step.name == stage)))
