@@ -16,7 +16,7 @@ from pathlib import Path
 
 from workbench import catalog
 from workbench.calib.pictures import fingerprint
-from workbench.calib.sets import find_pictures
+from workbench.calib.sets import PictureSet, find_pictures
 from workbench.engine.progress import Silent
 from workbench.engine.runner import Outlook, Reporter, outlook, run
 from workbench.engine.stage import OutsideFile, Step, digest
@@ -41,6 +41,8 @@ from workbench.stages import (
 )
 from workbench.stages._weights import Weights
 from workbench.stages.publish import Outcome
+
+_DRAWN = "pictures"  # folder of the store for drawn people
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def plan(loaded: LoadedRecipe, request: Request, store: Store) -> tuple[Weights 
         WorkbenchError: something the recipe names does not exist.
     """
     with located(loaded):
-        check(loaded)
+        check(loaded, store)
         found = fetch.look(
             loaded,
             given=request.weights,
@@ -98,7 +100,7 @@ def convert(loaded: LoadedRecipe, request: Request, store: Store, reporter: Repo
         WorkbenchError: anything a user can mend; finished stages stay in the store, so the next run continues.
     """
     with located(loaded):
-        check(loaded)
+        check(loaded, store)
         _check_requirements(loaded.recipe, request)
         _swap.check(loaded.recipe.name, request.dist)
         reporter.begin("fetch")
@@ -111,18 +113,30 @@ def convert(loaded: LoadedRecipe, request: Request, store: Store, reporter: Repo
             progress=reporter,
         )
         planned = steps(loaded, found, store)
-        try:
+
+        def attempt() -> Outcome:
             done = run(planned, store, _key(loaded), reporter)
             return publish.publish(loaded.recipe, found, done, request.dist, reporter)
+
+        try:
+            return attempt()
         except _swap.DamagedError as error:
             stage = str(error)
             reporter.warn(f"the cached result of {stage} was damaged: it is made again")
             store.discard(digest(next(step for step in planned if step.name == stage)))
-            done = run(planned, store, _key(loaded), reporter)
-            return publish.publish(loaded.recipe, found, done, request.dist, reporter)
+            return attempt()
 
 
-def check(loaded: LoadedRecipe) -> None:
+def picture_set(loaded: LoadedRecipe, store: Store) -> PictureSet:
+    """The pictures of a recipe; where the drawn people are not beside the package, they are drawn into the store.
+
+    Raises:
+        RecipeError: there are none.
+    """
+    return find_pictures(loaded.recipe.calibration.pictures, loaded.base, cache=store.home / _DRAWN)
+
+
+def check(loaded: LoadedRecipe, store: Store) -> None:
     """Hold the recipe's parts against each other and against what is on this machine, before any work.
 
     Raises:
@@ -131,7 +145,7 @@ def check(loaded: LoadedRecipe) -> None:
     errors = []
     for look in (_check_joints, _check_pictures):
         try:
-            look(loaded)
+            look(loaded, store)
         except RecipeError as error:
             if not error.where and error.at is not None:
                 error.where = loaded.marks.where(error.at)
@@ -140,7 +154,7 @@ def check(loaded: LoadedRecipe) -> None:
         raise RecipeErrors(errors)
 
 
-def _check_joints(loaded: LoadedRecipe) -> None:
+def _check_joints(loaded: LoadedRecipe, store: Store) -> None:  # noqa: ARG001 -- the signature of a check
     recipe = loaded.recipe
     joints = skeleton(recipe.joints).joints
     for index, output in enumerate(recipe.outputs):
@@ -153,9 +167,9 @@ def _check_joints(loaded: LoadedRecipe) -> None:
             )
 
 
-def _check_pictures(loaded: LoadedRecipe) -> None:
+def _check_pictures(loaded: LoadedRecipe, store: Store) -> None:
     recipe = loaded.recipe
-    found = len(find_pictures(recipe.calibration.pictures, loaded.base, cache=default_home() / "pictures").paths)
+    found = len(picture_set(loaded, store).paths)
     samples, least = recipe.parity.samples, recipe.calibration.least
     if found < samples + least:
         raise RecipeError(
@@ -168,13 +182,13 @@ def _check_pictures(loaded: LoadedRecipe) -> None:
 def steps(loaded: LoadedRecipe, weights: Weights | None, store: Store) -> list[Step]:
     """The steps of a recipe, each after those it needs."""
     recipe = loaded.recipe
-    chosen = find_pictures(recipe.calibration.pictures, loaded.base, cache=store.home / "pictures")
+    chosen = picture_set(loaded, store)
     pictured = Step(
         pictures.STAGE,
         pictures.Settings(recipe.calibration, recipe.inputs, recipe.parity.samples),
         outside={
             "base": OutsideFile(loaded.base, fingerprint(chosen.paths, chosen.root)),
-            "cache": OutsideFile(store.home / "pictures", ""),
+            "cache": OutsideFile(store.home / _DRAWN, ""),
         },
     )
     exported = Step(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -31,7 +30,6 @@ class Display:
         self._recipe = recipe
         self._heading = heading
         self._task: TaskID | None = None
-        self._started = time.perf_counter()
         self._bar: Progress | None = None
         if self._console.is_terminal:
             columns = (
@@ -60,7 +58,6 @@ class Display:
 
     def begin(self, stage: str) -> None:
         """A stage starts."""
-        self._started = time.perf_counter()
         if self._bar is not None:
             self._drop()
             self._task = self._bar.add_task(f"{self._recipe} {stage}", total=None, count="")

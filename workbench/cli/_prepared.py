@@ -176,7 +176,7 @@ def _feeds(side: Side, told: _Told, pairs: Sequence[Pair], paths: Sequence[Path]
             for one in pairs:
                 spec, dtype = specs[one.reference], dtypes[one.got]
                 if dtype == "uint8":  # such a file does the normalization itself
-                    spec = spec.model_copy(update={"mean": (0.0,), "std": (1.0,), "range": None})
+                    spec = spec.pixels
                 tensor = to_tensor(fit_picture(picture, spec), spec).astype(dtype)
                 feed[one.got] = one.from_reference(np.repeat(tensor, spec.nchw[0], axis=0))
             yield feed

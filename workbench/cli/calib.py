@@ -39,15 +39,15 @@ def show(recipe: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     import json
 
     from workbench.calib.pictures import Unreadable, choose, fingerprint, hold_out, open_picture
-    from workbench.calib.sets import find_pictures
-    from workbench.pipeline import check, located, store_of_environment
+    from workbench.pipeline import check, located, picture_set, store_of_environment
     from workbench.recipe.load import load
 
     loaded = load(recipe, overrides)
     spec = loaded.recipe.calibration
+    store = store_of_environment()
     with located(loaded):
-        found = find_pictures(spec.pictures, loaded.base, cache=store_of_environment().home / "pictures")
-        check(loaded)
+        found = picture_set(loaded, store)
+        check(loaded, store)
     golden, rest = hold_out(found.paths, loaded.recipe.parity.samples)
     used = choose(rest, spec.count)
     opened = [open_picture(path) for path in (*golden, *used)]
@@ -83,14 +83,13 @@ def pack(recipe: Path, overrides: tuple[str, ...], out: Path, form: str) -> None
     from workbench.calib.pack import pack_images, pack_numpy
     from workbench.calib.pictures import hold_out, read_fitted, write_fitted
     from workbench.calib.preprocess import to_tensor
-    from workbench.calib.sets import find_pictures
     from workbench.cli._display import Display
-    from workbench.pipeline import store_of_environment
+    from workbench.pipeline import picture_set, store_of_environment
     from workbench.recipe.load import load
 
     loaded = load(recipe, overrides)
     calibration = loaded.recipe.calibration
-    found = find_pictures(calibration.pictures, loaded.base, cache=store_of_environment().home / "pictures")
+    found = picture_set(loaded, store_of_environment())
     _, rest = hold_out(found.paths, loaded.recipe.parity.samples)
     out.mkdir(parents=True, exist_ok=True)
     for spec in loaded.recipe.inputs:

@@ -58,7 +58,7 @@ def command(
 
     def ready(path: Path) -> LoadedRecipe:
         loaded = load(path, overrides)
-        pipeline.check(loaded)
+        pipeline.check(loaded, store)
         return loaded
 
     def one(loaded: LoadedRecipe) -> None:

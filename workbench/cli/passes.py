@@ -24,8 +24,7 @@ def command(as_json: bool) -> None:
             key: field.get("description") or field.get("type", "")
             for key, field in TypeAdapter(step).json_schema().get("properties", {}).items()
         }
-        about = (step.__doc__ or "").strip().splitlines()[0]
-        listed.append({"name": name, "about": about, "options": options, "example": step.example_line()})
+        listed.append({"name": name, "about": step.summary(), "options": options, "example": step.example_line()})
     if as_json:
         click.echo(json.dumps(listed, indent=2))
         return

@@ -96,6 +96,11 @@ class InputSpec(Strict):
         return to_nchw(self.shape, self.layout)
 
     @property
+    def pixels(self) -> InputSpec:
+        """The same input of a model that normalizes by itself: it wants 0..255."""
+        return self.model_copy(update={"mean": (0.0,), "std": (1.0,), "range": None})
+
+    @property
     def source_tensor(self) -> str:
         """The name of this input inside the source network."""
         return self.tensor or self.name

@@ -83,7 +83,8 @@ def _one(suspect: _Suspect, folder: Path, parity: Parity) -> dict[str, Any]:
     limits: Limits | None = parity.limits.get(suspect.precision)
     with open_model(suspect.path) as runner:
         outputs = pair(_ports(suspect.golden), runner.outputs, reference_layout="NCHW", got_layout=runner.layout)
-        specs = _as_bytes(suspect.inputs) if any(port.dtype == "uint8" for port in runner.inputs) else suspect.inputs
+        by_itself = any(port.dtype == "uint8" for port in runner.inputs)
+        specs = tuple(spec.pixels for spec in suspect.inputs) if by_itself else suspect.inputs
         wanted = [Port(spec.name, spec.nchw, "float32") for spec in specs]
         fed = pair(wanted, runner.inputs, reference_layout="NCHW", got_layout=runner.layout, what="input")
         types = {port.name: port.dtype for port in runner.inputs}
@@ -103,11 +104,6 @@ def _one(suspect: _Suspect, folder: Path, parity: Parity) -> dict[str, Any]:
         "passed": verdict.passed,
         "failures": list(verdict.failures),
     }
-
-
-def _as_bytes(inputs: tuple[InputSpec, ...]) -> tuple[InputSpec, ...]:
-    """The specs of a model that normalizes by itself: it wants the pixels."""
-    return tuple(spec.model_copy(update={"mean": (0.0,), "std": (1.0,), "range": None}) for spec in inputs)
 
 
 def _ports(golden: _files.Golden) -> Sequence[Port]:
