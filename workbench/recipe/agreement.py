@@ -12,6 +12,7 @@ _LIMITS: dict[Precision, str] = {
     "float": "add float: {max_abs: 1e-4}",
     "fp16": "add fp16: {cosine: 0.999}",
     "int8": "add int8: {cosine: 0.98}",
+    "mixed": "add mixed: {cosine: 0.99}",
     "axmodel": "add axmodel: {cosine: 0.98}",
 }
 
@@ -55,6 +56,8 @@ def _judged(recipe: Recipe) -> dict[Precision, str]:
     judged: dict[Precision, str] = {"float": "the float artifacts have no limit"}
     if recipe.quantization is not None:
         judged["int8"] = "the INT8 model has no limit"
+        if recipe.quantization.u16:
+            judged["mixed"] = "quantization.u16 makes a mixed model, which has no limit"
     for call in recipe.targets:
         if call.name:
             for precision in sorted(catalog.load("target", call.name).precisions(call.options)):

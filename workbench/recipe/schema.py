@@ -15,13 +15,15 @@ Layout = Literal["NCHW", "NHWC"]
 Color = Literal["RGB", "BGR", "GRAY"]
 Fit = Literal["stretch", "letterbox", "pad"]
 Meaning = Literal["heatmap", "paf", "center", "regression", "offset"]
-Precision = Literal["float", "fp16", "int8", "axmodel"]
+Precision = Literal["float", "fp16", "int8", "mixed", "axmodel"]
 Whole = Annotated[int, Field(strict=True)]  # not `true`, which Python counts as 1
 Number = Annotated[float, Field(strict=True)]
 Size = Annotated[Whole, Field(gt=0, le=16384)]
 Shape4 = tuple[Size, Size, Size, Size]
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_.\-]*$")]
 TensorName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z_][A-Za-z0-9_.\-/:]*$")]
+# The name of a tensor inside the canonical graph, whose exporters put anything in it: '/stage/Relu_output_0', '317'.
+InnerTensor = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\x00-\x20\x7f]+$")]
 FileName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")]
 # A dot would make the folder dist/<name> look like one that the publisher keeps for itself.
 RecipeName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]*$")]
@@ -247,6 +249,17 @@ class Quantization(Strict):
     pictures: Annotated[
         Whole | None, Field(ge=2, description="pictures the ranges are measured on; all of the set when left out")
     ] = None
+    u16: Annotated[
+        tuple[InnerTensor, ...],
+        Field(description="activation tensors at 16 bits in <name>.mixed.onnx and on the chip; none: no mixed model"),
+    ] = ()
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        for index, name in enumerate(self.u16):
+            if name in self.u16[:index]:
+                raise FieldError(("u16", index), f"tensor {name!r} is listed twice", "remove one")
+        return self
 
 
 class Limits(Strict):

@@ -43,6 +43,8 @@ class TargetJob(Generic[O]):
         name: the recipe's name, the start of every file name.
         model: the canonical ONNX: static, float32, NCHW.
         quantized: the QDQ ONNX, when the recipe quantizes.
+        mixed: the QDQ ONNX with some activations at 16 bits, when the recipe names any.
+        u16: the tensors of `model` at 16 bits in `mixed`, all of them, in graph order.
         inputs: how a picture becomes each input, after surgery.
         pictures: folder with one sub-folder per input name of fitted 8-bit RGB PNG pictures, in name order.
     """
@@ -55,3 +57,5 @@ class TargetJob(Generic[O]):
     pictures: Path
     out: Path
     progress: Progress = field(repr=False)
+    mixed: Path | None = None
+    u16: tuple[str, ...] = ()
