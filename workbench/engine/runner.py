@@ -6,10 +6,12 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from workbench.engine import partial
 from workbench.engine.progress import Progress
 from workbench.engine.stage import Record, Step, difference, digest, record
 from workbench.engine.store import Store, disk_error, is_disk_error
@@ -67,6 +69,7 @@ def run(steps: Sequence[Step], store: Store, recipe: str, reporter: Reporter) ->
     """
     results: dict[str, Done] = {}
     store.sweep()
+    partial.sweep(store)
     keys = store.last_keys(recipe)
     try:
         for step in steps:
@@ -102,7 +105,10 @@ def _work(step: Step, address: str, store: Store, reporter: Reporter) -> None:
     inputs |= {name: file.path for name, file in step.outside.items()}
     heard = _Hearing(reporter)
     start = time.perf_counter()
-    with store.scratch(step.name) as folder:
+    with ExitStack() as stack:
+        if step.stage.resumable:
+            inputs["partial"] = stack.enter_context(partial.kept(store, address))
+        folder = stack.enter_context(store.scratch(step.name))
         try:
             step.stage.run(step.settings, inputs, folder / "files", heard)
         except OSError as error:

@@ -29,6 +29,8 @@ class Stage:
             paths, `out` is an empty folder. It writes files to `out` and nothing anywhere else.
         tools: distributions whose versions change the result.
         rooms: folders of this package whose code makes the result; an edited pass or operator runs its stage again.
+        resumable: `run` finds ``inputs["partial"]``, a folder as its last attempt with the same key left it, and keeps
+            there what it need not do twice; see `engine.partial`. The result must not depend on what is found.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Stage:
     run: Callable[[Any, Mapping[str, Path], Path, Progress], None]
     tools: tuple[str, ...] = ()
     rooms: tuple[str, ...] = ()
+    resumable: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@
 <home>/store/<ab>/<digest>/key.json    the readable key
 <home>/store/<ab>/<digest>/run.json    notes, warnings, seconds, peak memory
 <home>/scratch/<stage>-<pid>/          work in progress, or the remains of a failure
+<home>/partial/<digest>/               what an unfinished step keeps; see `partial`
 <home>/last/<name>.json                the keys of a recipe's last run, for `plan`
 """
 
