@@ -8,6 +8,9 @@ from itertools import permutations
 import numpy as np
 import onnx.parser
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from workbench.engine.progress import Silent
 from workbench.errors import ToolError, UnsupportedError
@@ -56,6 +59,41 @@ def test_shards_merge_in_any_order_to_the_bytes_of_the_whole():
     for a, b, c in permutations(parts):
         assert a.merge(b).merge(c).to_bytes() == whole
         assert a.merge(b.merge(c)).to_bytes() == whole
+
+
+VALUES = arrays.arrays(
+    np.float32,
+    st.integers(1, 20),
+    elements=st.one_of(
+        st.floats(width=32, allow_nan=False, allow_infinity=False), st.sampled_from([0.0, -0.0, 1e-30, 1e30, -3e38])
+    ),
+)
+
+
+def distributions(tables):
+    """What one shard with these values by tensor has seen."""
+    ranges = {name: Range(float(values.min()), float(values.max())) for name, values in tables.items()}
+    return Distributions(Ranges(ranges, 1), {name: Histogram.of(values) for name, values in tables.items()})
+
+
+SHARDS = st.dictionaries(st.sampled_from("abc"), VALUES, max_size=3)
+
+
+@given(SHARDS, SHARDS, SHARDS)
+@settings(deadline=None)
+def test_merging_is_associative_and_commutative(a, b, c):
+    """Shards of any values and any tensors: every order and grouping gives the same file, which holds every value."""
+    tables = (a, b, c)
+    parts = [distributions(one) for one in tables]
+    files = {one.merge(two).merge(three).to_bytes() for one, two, three in permutations(parts)}
+    files |= {one.merge(two.merge(three)).to_bytes() for one, two, three in permutations(parts)}
+    assert len(files) == 1
+    whole = Distributions.from_bytes(files.pop())
+    assert set(whole) == {*a, *b, *c}
+    for name, histogram in whole.items():
+        values = np.concatenate([one[name] for one in tables if name in one])
+        assert histogram == Histogram.of(values)
+        assert whole.ranges[name] == Range(float(values.min()), float(values.max()))
 
 
 def test_shards_of_different_tensors_merge():

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from workbench.quant.histogram import BINS, Histogram
+from workbench.quant.histogram import BINS, Histogram, Tally
 
 FLOATS = st.one_of(
     st.floats(width=32, allow_nan=False, allow_infinity=False),
@@ -39,6 +39,20 @@ def test_merging_is_associative(a, b, c):
     """(a + b) + c is a + (b + c), to the bit."""
     a, b, c = Histogram.of(a), Histogram.of(b), Histogram.of(c)
     assert a.merge(b).merge(c) == a.merge(b.merge(c))
+
+
+@given(st.lists(BATCHES, min_size=1, max_size=5))
+@example([np.zeros(1, np.float32), np.full(1, 1e-30, np.float32)])
+@settings(deadline=None, max_examples=300)
+def test_a_tally_is_always_the_histogram_of_all_so_far(batches):
+    """Counting batch after batch in place gives, after each, the parts and extremes of the whole, and stays so."""
+    tally, before = Tally(), []
+    for number, batch in enumerate(batches, 1):
+        tally.add(batch)
+        values = np.concatenate(batches[:number])
+        before.append((tally.histogram(), Histogram.of(values)))
+        assert (tally.low, tally.high) == (values.min(initial=np.inf), values.max(initial=-np.inf))
+    assert all(counted == whole for counted, whole in before)
 
 
 @given(BATCHES)

@@ -170,6 +170,30 @@ def test_every_method_makes_a_model_that_runs(method):
             assert np.dot(ours, theirs) / np.linalg.norm(ours) / np.linalg.norm(theirs) > 0.99
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("inputs", "weights"), [(0, 1), (1e-38, 1), (1e-30, 1), (1e30, 1), (1, 0), (1, 1e-30), (1, 1e30), (1, "dead")]
+)
+def test_extreme_networks_are_held(method, inputs, weights):
+    """Constant tensors, a dead channel and ranges of 1e-38 to 1e30 give models that run and follow the float one."""
+    rng = np.random.default_rng(3)
+    proto = onnx.parser.parse_model(NETWORK)
+    first = rng.normal(0, 0.3, (4, 3, 3, 3))
+    if weights == "dead":
+        first[1] = 0
+    else:
+        first *= weights
+    for name, values in (("w", first), ("v", rng.normal(0, 0.3, (2, 8, 1, 1)))):
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(values.astype("f4"), name))
+    model = proto.SerializeToString()
+    feeds = [{"x": (inputs * rng.standard_normal((1, 3, 8, 8))).astype(np.float32)} for _ in range(2)]
+    seen = observe_histograms(model, feeds, progress=Silent())
+    quantized = io.to_bytes(write_qdq(io.from_bytes(model), choose(seen, method)))
+    with OnnxRunner(model) as runner, OnnxRunner(quantized) as other:
+        ours, theirs = (one.run(feeds[0])["y"].ravel().astype(np.float64) for one in (runner, other))
+    assert np.dot(ours, theirs) / np.linalg.norm(ours) / np.linalg.norm(theirs) > 0.99
+
+
 def test_a_recipe_may_name_every_method():
     """The schema knows the methods that there are."""
     assert get_args(Quantization.model_fields["method"].annotation) == METHODS

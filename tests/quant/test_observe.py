@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import onnx
 import onnx.parser
@@ -9,7 +11,7 @@ import pytest
 
 from workbench.engine.progress import Silent
 from workbench.errors import ToolError, UnsupportedError
-from workbench.quant.observe import observe
+from workbench.quant.observe import observe, observe_histograms
 
 TEXT = """<ir_version: 8, opset_import: ["" : 17]>
 g (float[1,2,4,4] x) => (float[1,2,4,4] y) {
@@ -113,3 +115,71 @@ def test_progress_counts_samples():
     steps = Steps()
     observe(MODEL, samples(2), progress=steps, total=2)
     assert steps.seen == [(done, 2, "samples observed") for done in (0, 1, 2)]
+
+
+BOTH = pytest.mark.parametrize("look", [observe, observe_histograms])
+
+
+def graph(text):
+    """A model from the text of its graph."""
+    return onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17, "my" : 1]> {text}').SerializeToString()
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("text", "words", "fix"),
+    [
+        (
+            "g (float[1,4] x) => (float[1,4] y) { a = my.Foo (x)  y = Relu (a) }",
+            "Foo -> 'a': the type of tensor 'a' is unknown",
+            "standard ONNX",
+        ),
+        (
+            "g (float[1,4] x) => (float[1,4] y) { a = Rellu (x)  y = Relu (a) }",
+            "tensor 'a' is unknown",
+            "cut the graph",
+        ),
+        (
+            "g (float[n,4] x) => (float[n,4] y) { y = Relu (x) }",
+            "'x' has a dynamic shape: .n,4.",
+            "static shape",
+        ),
+        (
+            """g (float[1,4] x, float s, uint8 z) => (float[1,4] y) {
+                q = QuantizeLinear (x, s, z)
+                y = DequantizeLinear (q, s, z)
+            }""",
+            "QuantizeLinear -> 'q': the model is quantized already",
+            "the float model",
+        ),
+        ("g (float[1,0] x) => (float[1,0] y) { y = Relu (x) }", "'x' has no elements: its shape is .1,0.", "nothing"),
+        ("g (int64[1,4] x) => (int64[1,4] y) { y = Add (x, x) }", "no float activations", "float model"),
+    ],
+)
+def test_a_model_that_cannot_be_observed_is_named(look, text, words, fix):
+    """An unknown operator, dynamic shapes, a quantized model and nothing to see are errors with a place and a fix."""
+    with pytest.raises(UnsupportedError) as caught:
+        look(graph(text), samples(1), progress=Silent())
+    assert re.search(words, str(caught.value))
+    assert fix in caught.value.fix
+
+
+@BOTH
+def test_a_graph_without_nodes_is_only_its_input(look):
+    """There is nothing to run, and the input is observed all the same."""
+    found = look(graph("g (float[1,2,4,4] x) => (float[1,2,4,4] x) { }"), samples(2), progress=Silent())
+    assert (list(found), found.samples) == (["x"], 2)
+
+
+@BOTH
+def test_integers_and_unused_inputs_do_not_disturb(look):
+    """Tensors of other types are passed by, and an input that nothing reads is observed."""
+    model = graph(
+        """g (float[1,2,4,4] x, float[1,2,4,4] z) => (float[1,2,4,4] y) {
+            half = Constant <value = float {0.5}> ()
+            above = Greater (x, half)
+            y = Cast <to = 1> (above)
+        }"""
+    )
+    feeds = [{**feed, "z": -feed["x"]} for feed in samples(2)]
+    assert list(look(model, feeds, progress=Silent())) == ["x", "z", "y"]

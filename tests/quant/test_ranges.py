@@ -38,7 +38,7 @@ def test_merge_holds_both(a, b):
 def test_json_round_trip(table):
     """Ranges come back from JSON exactly, and the text does not depend on the order of insertion."""
     text = table.to_json()
-    assert Ranges.from_json(text) == table
+    assert Ranges.from_json(text) == table == Ranges.from_bytes(table.to_bytes())
     assert Ranges(dict(reversed(table.by_name.items())), table.samples).to_json() == text
 
 
@@ -59,6 +59,12 @@ def test_other_files_are_refused(text):
     with pytest.raises(ToolError, match="not a file of ranges") as caught:
         Ranges.from_json(text, "x.json")
     assert str(caught.value).startswith("x.json: ")
+
+
+def test_bytes_that_are_no_text_are_refused():
+    """A file of anything is an error, not a traceback."""
+    with pytest.raises(ToolError, match="not a file of ranges"):
+        Ranges.from_bytes(b"\xff\x00")
 
 
 @pytest.mark.parametrize("ends", [(math.nan, 1.0), (0.0, math.inf), (2.0, 1.0)])

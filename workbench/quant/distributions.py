@@ -56,11 +56,13 @@ class Distributions(Mapping[str, Histogram]):
     def __len__(self) -> int:
         return len(self.histograms)
 
-    def merge(self, other: Distributions) -> Distributions:
-        """What one observation of both sample sets would give; associative and commutative, to the bit.
+    @property
+    def samples(self) -> int:
+        """How many samples were seen."""
+        return self.ranges.samples
 
-        An interrupted observation goes on by observing the samples left and merging.
-        """
+    def merge(self, other: Distributions) -> Distributions:
+        """What one observation of both sample sets would give; associative and commutative, to the bit."""
         ranges = self.ranges.merge(other.ranges)
         nothing = Histogram.empty()
         merged = {name: self.get(name, nothing).merge(other.get(name, nothing)) for name in ranges}
@@ -79,7 +81,11 @@ class Distributions(Mapping[str, Histogram]):
             "counts": np.concatenate([one.counts for one in found] or [np.zeros(0, np.int64)]),
         }
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **parts)
+        # np.savez_compressed has no other level than 6: 1.1 times smaller, and five times the time.
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for name, table in parts.items():
+                with archive.open(f"{name}.npy", "w") as file:
+                    np.lib.format.write_array(file, np.asarray(table), allow_pickle=False)
         return buffer.getvalue()
 
     @classmethod
@@ -95,7 +101,8 @@ class Distributions(Mapping[str, Histogram]):
                     raise ValueError(f"format {archive['format']}")
                 names = archive["names"].tobytes().decode().split("\0") if archive["names"].size else []
                 layout = archive["layout"].astype(np.int64, casting="safe").reshape(-1, 4).tolist()
-                counts, spans = archive["counts"], archive["ranges"].tolist()
+                counts = archive["counts"].astype(np.int64, casting="safe")
+                spans = archive["ranges"].tolist()
                 samples = int(archive["samples"])
             if not len(names) == len(set(names)) == len(layout) == len(spans):
                 raise ValueError("tables of different lengths")

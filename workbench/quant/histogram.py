@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -15,7 +16,7 @@ BINS = 2048
 
 # Nothing that float32 holds is narrower than 2**-149, so BINS bins of this width hold every value exactly.
 _NARROWEST = -149 - BINS.bit_length()
-# Values go through the cache in pieces: 2.6 ns a value, against 7.5 ns for 4,000,000 at once.
+# Values go through the cache in pieces: 1.8 ns a value, against 7.5 ns for 4,000,000 at once.
 _PIECE = 1 << 16
 
 Counts = npt.NDArray[np.int64]
@@ -69,32 +70,10 @@ class Histogram:
         Raises:
             ValueError: one is NaN or infinite.
         """
-        flat = np.ravel(np.asarray(values, np.float32))
-        if not flat.size:
-            return cls.empty()
-        low, high = float(flat.min()), float(flat.max())
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise ValueError("a value is NaN or infinite")
-        # Zeros alone fit any width; frexp would give them that of 1, and merging with 1e-30 would depend on it.
-        peak = max(-low, high)
-        exponent = max(math.frexp(peak)[1] - BINS.bit_length(), _NARROWEST) if peak else _NARROWEST
-        while (bins := _covering(low, high, exponent))[1] > BINS:
-            exponent += 1
-        first, size = bins
-        # A power of two scales exactly, unless the result is too small for the type: -1e-40 in wide bins would become
-        # -0 and change its bin. Float64 has room for all of it.
-        kind = np.float32 if -126 <= exponent <= 0 else np.float64
-        factor = kind(2.0**-exponent)
-        counts = np.zeros(size, np.int64)
-        zeros = 0
-        for start in range(0, flat.size, _PIECE):
-            piece = flat[start : start + _PIECE]
-            scaled = np.multiply(piece, factor, dtype=kind)
-            np.floor(scaled, out=scaled)
-            scaled -= first
-            counts += np.bincount(scaled.astype(np.intp), minlength=size)
-            zeros += int(np.count_nonzero(piece == 0))
-        return cls(exponent, first, counts, zeros)
+        tally = Tally()
+        tally.add(values)
+        counted = tally.histogram()
+        return cls(counted.exponent, counted.first, counted.counts, counted.zeros)
 
     def merge(self, other: Histogram) -> Histogram:
         """The histogram of the values of both."""
@@ -148,6 +127,79 @@ class Histogram:
         numbers = np.arange(self.first, self.first + self.counts.size) >> shift
         starts = np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 1))
         return Histogram(exponent, int(numbers[0]), np.add.reduceat(self.counts, starts), self.zeros)
+
+
+class Tally:
+    """A histogram that values are counted into, and their extremes.
+
+    At any time it is the histogram of all values so far, to the bit, as its bins follow from their extremes.
+
+    Attributes:
+        low: the smallest value so far; infinite when there is none.
+        high: the largest.
+    """
+
+    def __init__(self) -> None:
+        self.low, self.high = math.inf, -math.inf
+        self._seen = Histogram.empty()
+        self._zeros = 0
+
+    def add(self, values: npt.NDArray[np.float32]) -> None:
+        """Count `values`, float32 of any shape, all finite.
+
+        Raises:
+            ValueError: one is NaN or infinite; nothing is counted.
+        """
+        flat = np.ravel(np.asarray(values, np.float32))
+        if not flat.size:
+            return
+        low, high = float(flat.min()), float(flat.max())
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ValueError("a value is NaN or infinite")
+        if low < self.low or high > self.high:
+            self.low, self.high = min(low, self.low), max(high, self.high)
+            self._seen = self._seen.merge(_bins(self.low, self.high))
+        counts = self._seen.counts
+        for bins in _numbers(flat, self._seen, signed=low < 0):
+            found = np.bincount(bins)
+            counts[: found.size] += found
+        if low <= 0 <= high:
+            self._zeros += int(np.count_nonzero(flat == 0))
+
+    def histogram(self) -> Histogram:
+        """What has been counted; later values do not change it."""
+        return Histogram(self._seen.exponent, self._seen.first, self._seen.counts.copy(), self._zeros)
+
+
+def _numbers(flat: npt.NDArray[np.float32], held: Histogram, *, signed: bool) -> Iterator[npt.NDArray[np.int64]]:
+    """For piece after piece of the values, the index of each one's bin in `held`; valid until the next piece."""
+    # A power of two scales exactly, unless the result is too small for the type: -1e-40 in wide bins would become
+    # -0 and change its bin. Float64 has room for all of it.
+    kind = np.float32 if -126 <= held.exponent <= 0 else np.float64
+    factor = kind(2.0**-held.exponent)
+    room = min(flat.size, _PIECE)
+    # To int32 and on to int64 takes half the time of straight to int64, which has no vector instruction.
+    scaled, whole, numbers = np.empty(room, kind), np.empty(room, np.int32), np.empty(room, np.int64)
+    for start in range(0, flat.size, _PIECE):
+        piece = flat[start : start + _PIECE]
+        if piece.size < room:
+            scaled, whole, numbers = scaled[: piece.size], whole[: piece.size], numbers[: piece.size]
+        np.multiply(piece, factor, out=scaled, dtype=kind)
+        if signed:  # the cast rounds toward 0
+            np.floor(scaled, out=scaled)
+        np.copyto(whole, scaled, casting="unsafe")
+        np.subtract(whole, held.first, out=numbers)
+        yield numbers
+
+
+def _bins(low: float, high: float) -> Histogram:
+    """The bins for values from `low` to `high`, with nothing in them."""
+    # Zeros alone fit any width; frexp would give them that of 1, and merging with 1e-30 would depend on it.
+    peak = max(-low, high)
+    exponent = max(math.frexp(peak)[1] - BINS.bit_length(), _NARROWEST) if peak else _NARROWEST
+    while (bins := _covering(low, high, exponent))[1] > BINS:
+        exponent += 1
+    return Histogram(exponent, bins[0], np.zeros(bins[1], np.int64), 0)
 
 
 def _covering(low: float, high: float, exponent: int) -> tuple[int, int]:

@@ -15,8 +15,9 @@ from workbench.errors import ToolError, UnsupportedError
 from workbench.graph import io, walk
 from workbench.quant.activations import activations
 from workbench.quant.distributions import Distributions
-from workbench.quant.histogram import Histogram
+from workbench.quant.histogram import Tally
 from workbench.quant.ranges import Range, Ranges
+from workbench.quant.shards import in_shards
 from workbench.runtimes.onnxruntime import OnnxRunner
 
 Array = npt.NDArray[np.generic]
@@ -34,6 +35,8 @@ def observe(
     tensors: Sequence[str] | None = None,
     progress: Progress,
     total: int | None = None,
+    labels: Sequence[str] = (),
+    partial: Path | None = None,
 ) -> Ranges:
     """The range of every float activation over all samples, in one session; memory does not grow with their number.
 
@@ -41,38 +44,20 @@ def observe(
         model: a float ONNX model with static shapes.
         feeds: the samples, each {input: array} of exactly the model's shapes.
         tensors: the activations to observe; None means all: graph inputs and every float node output.
-        progress: told after each sample.
+        progress: told after each sample, from the number that `partial` already holds.
         total: how many samples there are, where known.
+        labels: what to call the samples in an error, e.g. the names of their files.
+        partial: a folder that keeps what is done, in shards, so that the same call after an interruption continues
+            there, with the same result to the bit. It belongs to this model, these samples and these tensors alone.
 
     Raises:
         ToolError: there are no samples, one does not fit the model, or an activation is NaN or infinite: the first
-            such tensor in graph order and the sample's index are named.
-        UnsupportedError: as `activations`, or `tensors` names none.
+            such tensor in graph order and the first such sample are named.
+        UnsupportedError: as `activations`, or there are none, `tensors` names one that is not, or one has no elements.
     """
-    network = _read(model)
-    values = activations(network)
-    names = _chosen(values, tensors)
-    _reduce(network, [values[name] for name in names])
-    instrumented = io.to_bytes(network)
-    del network, values
-    low = np.full(len(names), np.inf, np.float32)
-    high = np.full(len(names), -np.inf, np.float32)
-    done = 0
-    progress.step(0, total, "samples observed")
-    with OnnxRunner(instrumented, lean=True) as runner:
-        del instrumented
-        for done, feed in enumerate(feeds, 1):
-            found = np.array([float(value) for value in runner.run(feed).values()], np.float32).reshape(-1, 3)
-            # Minima and maxima lose a NaN (they did for 5 of 6 positions tried); a sum never does, but may overflow.
-            if not np.isfinite(found).all():
-                _explain(model, names, feed, done - 1)
-            np.minimum(low, found[:, 0], out=low)
-            np.maximum(high, found[:, 1], out=high)
-            progress.step(done, total, "samples observed")
-    if not done:
-        raise _nothing()
-    ranges = {name: Range(float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)}
-    return Ranges(ranges, done)
+    observer = RangeObserver(model, tensors)
+    seen = in_shards(observer, Ranges, feeds, progress=progress, total=total, labels=labels, folder=partial)
+    return Ranges({name: seen[name] for name in observer.names}, seen.samples)
 
 
 def observe_histograms(
@@ -82,53 +67,126 @@ def observe_histograms(
     tensors: Sequence[str] | None = None,
     progress: Progress,
     total: int | None = None,
+    labels: Sequence[str] = (),
+    partial: Path | None = None,
 ) -> Distributions:
     """Range and histogram of every float activation over all samples, in one session, for every calibration method.
 
     The activations of one sample are in memory together, those of two never, so that memory does not grow with their
     number. Arguments, order of the tensors and errors are those of `observe`, and so are the ranges.
     """
-    network = _read(model)
-    values = activations(network)
-    names = _chosen(values, tensors)
-    made = [name for name in names if values[name].producer() is not None]
-    network.graph.outputs.clear()
-    network.graph.outputs.extend(values[name] for name in made)
-    if not made:
+    observer = HistogramObserver(model, tensors)
+    seen = in_shards(observer, Distributions, feeds, progress=progress, total=total, labels=labels, folder=partial)
+    ranges = Ranges({name: seen.ranges[name] for name in observer.names}, seen.samples)
+    return Distributions(ranges, {name: seen[name] for name in observer.names})
+
+
+class RangeObserver:
+    """Keeps the extremes of every tensor, by reductions inside the network; arguments and errors as `observe`."""
+
+    def __init__(self, model: Path | bytes, tensors: Sequence[str] | None = None) -> None:
+        network = _read(model)
+        values = activations(network)
+        self.names = _chosen(values, tensors)
+        _reduce(network, [values[name] for name in self.names])
+        self._model = model
+        self._runner = _Runner(network, lean=True)
+        self._start()
+
+    def see(self, feed: Mapping[str, Array], label: str) -> None:
+        """Widen the ranges by one sample."""
+        found = np.array([float(value) for value in self._runner.run(feed).values()], np.float32).reshape(-1, 3)
+        # Minima and maxima lose a NaN (they did for 5 of 6 positions tried); a sum never does, but may overflow.
+        if not np.isfinite(found).all():
+            _explain(self._model, self.names, feed, label)
+        np.minimum(self._low, found[:, 0], out=self._low)
+        np.maximum(self._high, found[:, 1], out=self._high)
+        self._samples += 1
+
+    def take(self) -> Ranges:
+        """The ranges of the samples since the last call."""
+        pairs = zip(self.names, self._low.tolist(), self._high.tolist(), strict=True)
+        found = Ranges({name: Range(low, high) for name, low, high in pairs}, self._samples)
+        self._start()
+        return found
+
+    def _start(self) -> None:
+        self._low = np.full(len(self.names), np.inf, np.float32)
+        self._high = np.full(len(self.names), -np.inf, np.float32)
+        self._samples = 0
+
+
+class HistogramObserver:
+    """Keeps extremes and histogram of every tensor; arguments and errors as `observe_histograms`."""
+
+    def __init__(self, model: Path | bytes, tensors: Sequence[str] | None = None) -> None:
+        network = _read(model)
+        values = activations(network)
+        self.names = _chosen(values, tensors)
+        made = [values[name] for name in self.names if values[name].producer() is not None]
         # A session needs an output, even where only inputs are looked at.
-        network.graph.outputs.extend(value for value in values.values() if value.producer() is not None)
-    instrumented = io.to_bytes(network)
-    del network, values
-    low = np.full(len(names), np.inf, np.float32)
-    high = np.full(len(names), -np.inf, np.float32)
-    histograms = [Histogram.empty()] * len(names)
-    done = 0
-    progress.step(0, total, "samples observed")
-    with OnnxRunner(instrumented) as runner:
-        del instrumented
-        for done, feed in enumerate(feeds, 1):
-            arrays = {**feed, **runner.run(feed)}
-            for index, name in enumerate(names):
-                array = np.asarray(arrays.pop(name), np.float32)
-                a, b = array.min(), array.max()
-                if not (np.isfinite(a) and np.isfinite(b)):
-                    raise _not_finite(name, done - 1)
-                low[index], high[index] = min(low[index], a), max(high[index], b)
-                histograms[index] = histograms[index].merge(Histogram.of(array))
-            progress.step(done, total, "samples observed")
-    if not done:
-        raise _nothing()
-    ranges = {name: Range(float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)}
-    return Distributions(Ranges(ranges, done), dict(zip(names, histograms, strict=True)))
+        outputs = made or [value for value in values.values() if value.producer() is not None]
+        network.graph.outputs.clear()
+        network.graph.outputs.extend(outputs)
+        self._runner = _Runner(network, lean=False)
+        self._start()
+
+    def see(self, feed: Mapping[str, Array], label: str) -> None:
+        """Count the values of one sample."""
+        arrays = {**feed, **self._runner.run(feed)}
+        for name, tally in self._tallies.items():
+            try:
+                tally.add(np.asarray(arrays.pop(name), np.float32))
+            except ValueError as error:
+                raise _not_finite(name, label) from error
+        self._samples += 1
+
+    def take(self) -> Distributions:
+        """The distributions of the samples since the last call."""
+        tallies = self._tallies
+        ranges = {name: Range(tally.low, tally.high) for name, tally in tallies.items()}
+        found = Distributions(
+            Ranges(ranges, self._samples), {name: tally.histogram() for name, tally in tallies.items()}
+        )
+        self._start()
+        return found
+
+    def _start(self) -> None:
+        self._tallies = {name: Tally() for name in self.names}
+        self._samples = 0
+
+
+class _Runner:
+    """A session that is opened for the first sample: an observation that only reads its shards needs none."""
+
+    def __init__(self, network: ir.Model, *, lean: bool) -> None:
+        self._data: bytes | None = io.to_bytes(network)
+        self._lean = lean
+        self._idle = not network.graph.outputs
+
+    def run(self, feed: Mapping[str, Array]) -> dict[str, Array]:
+        if self._idle:  # onnxruntime loads no graph without nodes and runs none without outputs
+            return {}
+        if self._data is not None:
+            self._runner, self._data = OnnxRunner(self._data, lean=self._lean), None
+        return self._runner.run(feed)
 
 
 def _chosen(found: Mapping[str, ir.Value], tensors: Sequence[str] | None) -> list[str]:
-    if tensors is None:
-        return list(found)
-    for name in tensors:
+    if not found:
+        raise UnsupportedError("the model has no float activations", fix="give the float model of a network")
+    for name in tensors or ():
         if name not in found:
             raise UnsupportedError(f"no float activation called {name!r}", fix=did_you_mean(name, found))
-    return [name for name in found if name in set(tensors)]
+    chosen = [name for name in found if tensors is None or name in set(tensors)]
+    for name in chosen:
+        if 0 in (walk.static_shape(found[name]) or ()):
+            raise UnsupportedError(
+                f"tensor {name!r} has no elements: its shape is {found[name].shape}",
+                where=walk.origin(found[name]),
+                fix="remove the branch it belongs to; there is nothing to observe",
+            )
+    return chosen
 
 
 def _read(model: Path | bytes) -> ir.Model:
@@ -161,7 +219,7 @@ def _reduce(model: ir.Model, values: Sequence[ir.Value]) -> None:
     graph.outputs.extend(outputs)
 
 
-def _explain(model: Path | bytes, names: Sequence[str], feed: Mapping[str, Array], index: int) -> None:
+def _explain(model: Path | bytes, names: Sequence[str], feed: Mapping[str, Array], label: str) -> None:
     """Run one sample with every tensor as output, and name the first that is not finite.
 
     Returns when all are: then only the sum had overflowed.
@@ -172,22 +230,18 @@ def _explain(model: Path | bytes, names: Sequence[str], feed: Mapping[str, Array
     # A graph input may not be an output too, so inputs are looked at in the feed itself.
     for value in network.graph.inputs:
         if value.name in kept and not np.isfinite(np.asarray(feed[value.name], np.float32)).all():
-            raise _not_finite(value.name, index)
+            raise _not_finite(value.name, label)
     made = [value for name, value in values.items() if name in kept and value.producer() is not None]
     network.graph.outputs.clear()
     network.graph.outputs.extend(made)
     with OnnxRunner(io.to_bytes(network)) as runner:
         for name, array in runner.run(feed).items():
             if not np.isfinite(array.astype(np.float32)).all():
-                raise _not_finite(name, index)
+                raise _not_finite(name, label)
 
 
-def _nothing() -> ToolError:
-    return ToolError("no samples to observe", fix="give the calibration some pictures")
-
-
-def _not_finite(name: str, index: int) -> ToolError:
+def _not_finite(name: str, label: str) -> ToolError:
     return ToolError(
-        f"tensor {name!r} is NaN or infinite for sample {index}",
+        f"tensor {name!r} is NaN or infinite for {label}",
         fix="check the weights and the preprocessing of that picture; no range can be measured on it",
     )

@@ -79,6 +79,19 @@ class Ranges(Mapping[str, Range]):
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ToolError(f"not a file of ranges: {error}", where=where, fix="observe the model again") from error
 
+    def to_bytes(self) -> bytes:
+        """`to_json` in UTF-8."""
+        return self.to_json().encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str = "") -> Self:
+        """What `to_bytes` wrote.
+
+        Raises:
+            ToolError: as `from_json`.
+        """
+        return cls.from_json(data.decode(errors="replace"), where)
+
 
 def _join(ours: Range | None, theirs: Range | None) -> Range:
     if ours is None or theirs is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -10,10 +11,13 @@ from pathlib import Path
 from workbench.calib.feeds import count, feeds
 from workbench.engine.progress import Progress
 from workbench.engine.stage import Stage
+from workbench.errors import ToolError
 from workbench.quant.methods import choose
 from workbench.quant.observe import observe, observe_histograms
 from workbench.recipe.schema import Quantization
 from workbench.stages import _files
+
+_LEAST = 2  # the range of a single picture holds for no other
 
 
 @dataclass(frozen=True)
@@ -24,18 +28,35 @@ class Settings:
 
 
 def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Progress) -> None:
-    """Write ``ranges.json``: for every tensor of the canonical graph, the range that the recipe's method chooses."""
+    """Write ``ranges.json``: for every tensor of the canonical graph, the range that the recipe's method chooses.
+
+    Raises:
+        ToolError: there are fewer than two pictures, or as `observe`, which names a picture by its own file name.
+    """
     specs = _files.read_inputs(inputs["surgery"])
     folder = inputs["pictures"] / "calibration"
-    total = min(count(folder, specs), settings.quantization.pictures or 10**9)
+    found = count(folder, specs)
+    total = min(found, settings.quantization.pictures or found)
+    if total < _LEAST:
+        raise ToolError(
+            f"{total or 'no'} calibration picture{'s' * (total != 1)}: ranges are measured on at least {_LEAST}",
+            fix="add pictures to calibration.pictures, or raise calibration.count",
+        )
     model, samples = inputs["surgery"] / "model.onnx", islice(feeds(folder, specs), total)
+    names, partial = _names(inputs["pictures"]), inputs.get("partial")
     method = settings.quantization.method
     if method == "MinMax":
-        ranges = observe(model, samples, progress=progress, total=total)
+        ranges = observe(model, samples, progress=progress, total=total, labels=names, partial=partial)
     else:
-        seen = observe_histograms(model, samples, progress=progress, total=total)
+        seen = observe_histograms(model, samples, progress=progress, total=total, labels=names, partial=partial)
         ranges = choose(seen, method, percentile=settings.quantization.percentile)
     (out / "ranges.json").write_text(ranges.to_json(), "utf-8")
 
 
-STAGE = Stage("calibrate", 1, run, tools=("onnxruntime", "numpy"), rooms=("quant",))
+def _names(folder: Path) -> list[str]:
+    """The file names that the calibration pictures came with."""
+    used: list[str] = json.loads((folder / "pictures.json").read_text("utf-8"))["calibration"]["used"]
+    return used
+
+
+STAGE = Stage("calibrate", 1, run, tools=("onnxruntime", "numpy"), rooms=("quant",), resumable=True)
