@@ -12,6 +12,7 @@ _LIMITS: dict[Precision, str] = {
     "float": "add float: {max_abs: 1e-4}",
     "fp16": "add fp16: {cosine: 0.999}",
     "int8": "add int8: {cosine: 0.98}",
+    "int16x8": "add int16x8: {cosine: 0.98}",
     "mixed": "add mixed: {cosine: 0.99}",
     "axmodel": "add axmodel: {cosine: 0.98}",
 }

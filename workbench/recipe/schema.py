@@ -15,7 +15,7 @@ Layout = Literal["NCHW", "NHWC"]
 Color = Literal["RGB", "BGR", "GRAY"]
 Fit = Literal["stretch", "letterbox", "pad"]
 Meaning = Literal["heatmap", "paf", "center", "regression", "offset"]
-Precision = Literal["float", "fp16", "int8", "mixed", "axmodel"]
+Precision = Literal["float", "fp16", "int8", "int16x8", "mixed", "axmodel"]
 Whole = Annotated[int, Field(strict=True)]  # not `true`, which Python counts as 1
 Number = Annotated[float, Field(strict=True)]
 Size = Annotated[Whole, Field(gt=0, le=16384)]
