@@ -8,9 +8,11 @@ import onnx.numpy_helper
 import onnx.parser
 import onnx_ir as ir
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from workbench.errors import ToolError, UnsupportedError
-from workbench.quant.plan import plan
+from workbench.quant.plan import plan, widened
 from workbench.quant.ranges import Range
 
 
@@ -139,3 +141,97 @@ def test_a_constant_of_nan_is_named():
     """A NaN in a constant is found before anything is quantized with it."""
     with pytest.raises(ToolError, match="constant 'k' holds NaN"):
         plan(model("g (float[1,2] x) => (float[1,2] y) { y = Add (x, k) }", k=[np.nan, 1]), spans(x=1, y=1))
+
+
+JOINED = """g (float[1,2,4,4] x, float[1,2,4,4] z) => (float[1,2,4,4] y, float[1,4,2,2] q) {
+    c = Conv (x, w)
+    r = Relu (c)
+    k = Concat <axis = 1> (r, z)
+    q = MaxPool <kernel_shape = [2,2], strides = [2,2]> (k)
+    s = Add (r, offset)
+    y = Mul (s, gain)
+}"""
+CONSTANTS = {"w": EYE, "offset": np.ones((1, 2, 1, 1)), "gain": np.float32(0.5)}
+SPANS = {"x": 1, "z": 3, "r": 2, "k": 3, "q": 3, "s": 4, "y": 2}
+
+
+def bits_of(*u16):
+    """Bits by tensor for a choice of tensors at 16."""
+    return {name: grid.bits for name, grid in plan(model(JOINED, **CONSTANTS), spans(**SPANS), u16).grids.items()}
+
+
+def test_without_a_choice_all_have_8_bits():
+    """16 bits are for who asks."""
+    assert set(bits_of().values()) == {8}
+
+
+def test_a_choice_widens_all_that_share_the_grid():
+    """What meets in a Concat, and what is moved from it, gets 16 bits together; the plan and `widened` say so."""
+    decided = plan(model(JOINED, **CONSTANTS), spans(**SPANS), {"q"})
+    assert decided.u16 == {"z", "r", "k", "q"}
+    assert widened(decided, ["q"]) == ("z", "r", "k", "q")
+    assert {name for name in decided.u16 if decided.grids[name] == decided.grids["r"]} == decided.u16
+    assert decided.grids["r"].bits == 16
+    assert decided.grids["r"].scale == float(np.float32(3 / 65535))
+
+
+def test_constants_follow_the_activations_they_meet():
+    """A constant operand beside a tensor at 16 bits, read or made, has 16 bits; others keep 8."""
+    assert {name for name, bits in bits_of("y").items() if bits == 16} == {"y", "gain"}
+    assert {name for name, bits in bits_of("s").items() if bits == 16} == {"s", "offset", "gain"}
+    assert {name for name, bits in bits_of("x").items() if bits == 16} == {"x"}
+
+
+def test_a_constant_does_not_widen_activations():
+    """A constant that shares its grid with activations, in a Concat, stays with them at 8 bits."""
+    text = (
+        "g (float[1,2] x) => (float[1,4] y, float[1,2] z) { y = Concat <axis = 1> (x, k) n = Neg (x) z = Add (n, k) }"
+    )
+    decided = plan(model(text, k=[[1, 2]]), spans(x=1, y=2, n=1, z=3), {"z"})
+    assert decided.u16 == {"z"}
+    assert decided.grids["k"].bits == decided.grids["y"].bits == 8
+
+
+@settings(deadline=None)
+@given(st.sets(st.sampled_from(sorted(SPANS))))
+def test_a_choice_and_what_follows_are_one_set(chosen):
+    """The 16-bit tensors are the union of the sets of the chosen ones; asking for all of them changes nothing."""
+    network = model(JOINED, **CONSTANTS)
+    decided = plan(network, spans(**SPANS), chosen)
+    alone = [widened(decided, [name]) for name in sorted(chosen)]
+    assert decided.u16 == set().union(*alone)
+    assert plan(network, spans(**SPANS), decided.u16) == decided
+    for name, grid in decided.grids.items():
+        if name not in decided.operands:
+            assert (grid.bits == 16) == (name in decided.u16)
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "fix"),
+    [
+        ("sx", "no activation called 'sx'", "did you mean 'x'?"),
+        ("R", "no activation called 'R'", "did you mean 'r'?"),
+        ("c", "tensor 'c' is inside the operator that makes 'r', and never on a grid", "name 'r'"),
+        ("offset", "tensor 'offset' is a constant; it follows the activations it meets", "name one of those"),
+        ("w", "no activation called 'w'", "the model has 7; one of: k, q, r, s, x, y, z..."),
+    ],
+)
+def test_a_wrong_name_is_told(name, what, fix):
+    """A name that has no grid of its own is an error that says why and what to name instead."""
+    with pytest.raises(UnsupportedError) as caught:
+        bits_of("q", name)
+    assert (caught.value.what, caught.value.fix) == (what, fix)
+
+
+def test_the_end_of_a_long_operator_is_named():
+    """Inside Conv, Clip and Relu every tensor points to the last one."""
+    decided = plan(
+        model(
+            "g (float[1,2,4,4] x) => (float[1,2,4,4] y) { c = Conv (x, w) k = Clip (c, low, high) y = Relu (k) }",
+            w=EYE,
+            low=np.float32(0),
+            high=np.float32(6),
+        ),
+        spans(x=1, y=6),
+    )
+    assert decided.ends == {"c": "y", "k": "y"}

@@ -25,13 +25,27 @@ def test_zero_is_on_every_grid(span, bits, symmetric):
     assert grid.lowest <= grid.zero_point <= grid.highest
 
 
-@given(spans, st.floats(0, 1), st.booleans())
-def test_values_in_range_move_half_a_step_at_most(span, where, symmetric):
-    """Any value of the span comes back within half a step."""
-    grid = scheme.activation_grid(span, symmetric=symmetric)
+@given(spans, st.floats(0, 1), bits, st.booleans())
+def test_values_in_range_move_half_a_step_at_most(span, where, bits, symmetric):
+    """Any value of the span comes back within half a step; at 16 bits float32 adds a hundredth of one."""
+    grid = scheme.activation_grid(span, bits=bits, symmetric=symmetric)
     value = np.array([span.low + where * (span.high - span.low)], np.float32)
     moved = float(np.abs(grid.dequantize(grid.quantize(value)) - value)[0])
-    assert moved <= 0.5005 * grid.scale
+    assert moved <= (0.5005 if bits == 8 else 0.51) * grid.scale
+
+
+@given(spans, st.booleans())
+def test_16_bits_have_257_steps_for_one(span, symmetric):
+    """The grid of 16 bits holds the same span in 65535 steps, 257 for each of 8 bits (258 where signed)."""
+    coarse, fine = (scheme.activation_grid(span, bits=bits, symmetric=symmetric) for bits in (8, 16))
+    assert (fine.highest - fine.lowest) == (65534 if symmetric else 65535)
+    assert fine.dtype == (np.int16 if symmetric else np.uint16)
+    if coarse.scale < 1 and fine.scale > 1e-37:
+        assert coarse.scale / fine.scale == pytest.approx(32767 / 127 if symmetric else 257, rel=1e-6)
+    for grid in (coarse, fine):
+        ends = grid.dequantize(np.array([grid.lowest, grid.highest])).astype(np.float64)
+        assert ends[0] <= min(span.low, 0) + 0.51 * grid.scale
+        assert ends[1] >= max(span.high, 0) - 0.51 * grid.scale
 
 
 @given(spans, bits)
@@ -125,3 +139,27 @@ def test_groups_of_a_transposed_convolution_share_scales():
     scales = scheme.weight_scales(data, 1, input_scale=1.0, bias=np.array([0.5, 8.0], np.float32))
     assert scales.shape == (1,)
     assert abs(int(scheme.quantize_bias(np.array([8.0]), scales)[0])) <= 2**30 + 2**8
+
+
+@given(
+    hnp.arrays(np.int8, (3, 5), elements=st.integers(-127, 127)),
+    hnp.arrays(np.int32, (3,), elements=st.integers(-(2**30), 2**30)),
+    st.integers(0, 65535),
+    st.integers(0, 2**32 - 1),
+)
+def test_no_sum_needs_more_than_its_bits(weights, bias, zero_point, seed):
+    """Whatever the input, the integer sum fits a signed accumulator of `sum_bits`; an adversary comes close to it."""
+    grid = scheme.Grid(1.0, zero_point, 16)
+    bits = scheme.sum_bits(weights, 0, grid, bias)
+    inputs = np.random.default_rng(seed).integers(0, 65536, 5)
+    largest = np.abs(weights.astype(np.int64) @ (inputs - zero_point) + bias).max()
+    assert largest <= 2 ** (bits - 1) * (1 + 1e-12)
+
+
+def test_the_worst_input_takes_all_bits():
+    """129 full products of 16 and 8 bits and a bias at its limit are a signed 32-bit integer, and not one more."""
+    grid = scheme.Grid(1.0, 0, 16)
+    for count, fits in ((129, True), (130, False)):
+        weights = np.full((1, count), 127, np.int8)
+        bits = scheme.sum_bits(weights, 0, grid, np.array([2**30], np.int32))
+        assert (bits <= 32) is fits

@@ -1,8 +1,29 @@
-"""Write a float graph as standard QDQ ONNX: the chip's integers, played by QuantizeLinear and DequantizeLinear."""
+"""Write a float graph as standard QDQ ONNX: the chip's integers, played by QuantizeLinear and DequantizeLinear.
+
+onnxruntime runs the file at its default optimization, which fuses 8-bit operators into integer kernels, as it runs it
+with optimization off, in float between the grids. What was measured, operator by operator (onnxruntime 1.20 to 1.31):
+
+- Equal to the bit: Concat, MaxPool, Resize, Transpose, DepthToSpace and all that only moves values; Sub, Div, Min, Max,
+  Sigmoid, Tanh, Relu, Clip, LeakyRelu, PRelu, HardSigmoid, HardSwish, Elu, ReduceMean, ConvTranspose; everything that
+  reads or makes 16 bits, since no integer kernel takes those.
+- One step, where the exact result lies within 1e-4 of a step from the middle between two: Conv, Gemm, MatMul (one value
+  in 100,000: their float sums are rounded, the integer ones are not; the integer kernel is the exact one), Add and Mul
+  (one in 100,000).
+- One step on exact ties, when the output's zero point is odd: Add, Mul, AveragePool. The kernels round after adding the
+  zero point, QuantizeLinear before, and both round halves to even. Ties need scales of simple ratios.
+- One step in one of ten values: Softmax, whose integer kernel works from a table of its own.
+
+So a network that amplifies a single step can answer differently in the two ways, and no more differently than to
+another picture: CPM before any correction moves as far when one pixel changes by 1 of 255.
+
+An interpolating Resize between equal grids is the one form that must not be written plainly: onnxruntime up to 1.23 and
+beyond runs it on the integers, which truncates (half a step too low on average) or, for cubic, fails (its pull request
+28414). `keep_apart` writes it so that no version does.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -10,50 +31,69 @@ import onnx_ir as ir
 from workbench.errors import UnsupportedError
 from workbench.graph import attributes, constants, io, walk
 from workbench.quant import scheme
+from workbench.quant.opset21 import OPSET, to_opset_21
 from workbench.quant.plan import Plan, finite, is_operand, is_weight, plan
 from workbench.quant.ranges import Range
 
 _OLDEST = 13  # the first opset whose DequantizeLinear knows an axis
+_MICROSOFT = "com.microsoft"  # whose operators of the same names took 16 bits before ONNX's did
 
 
-def write_qdq(model: ir.Model, ranges: Mapping[str, Range]) -> ir.Model:
+def write_qdq(model: ir.Model, ranges: Mapping[str, Range], u16: Collection[str] = frozenset()) -> ir.Model:
     """A quantized copy of `model`.
 
     Inputs and outputs stay float and keep their names; every activation between two operators is quantized and
     dequantized once, and the dequantized tensor carries the name that the float graph gives it. Weights are S8
     initializers, biases S32.
 
+    With tensors at 16 bits the copy is of opset 21. Where onnx cannot convert the model to that, the nodes that
+    quantize to 16 bits are onnxruntime's own (domain com.microsoft) and the opset stays.
+
     Args:
         model: a float graph with static shapes, opset 13 or later; unchanged but for inferred shapes.
         ranges: the span of every activation, as `observe` measures it.
+        u16: activations at 16 bits; see `plan.plan` for those that follow them.
 
     Raises:
-        UnsupportedError: an activation has no range, the model is quantized, dynamic or older than opset 13, or a node
-            cannot be quantized; it is named.
+        UnsupportedError: an activation has no range, the model is quantized, dynamic or older than opset 13, a node
+            cannot be quantized, or `u16` names what is no activation; it is named.
         ToolError: a weight is NaN or infinite.
     """
     opset = model.opset_imports.get("", 0)
     if opset < _OLDEST:
         raise UnsupportedError(f"the model is of opset {opset}", fix=f"export it with opset {_OLDEST} or later")
     copy = io.from_bytes(io.to_bytes(model))
-    writer = _Writer(copy.graph, plan(copy, ranges))
+    decided = plan(copy, ranges, u16)
+    domain = ""
+    if decided.u16 and opset < OPSET:
+        newer = to_opset_21(copy)
+        if newer is None:
+            domain = _MICROSOFT
+            copy.opset_imports[domain] = 1
+        else:
+            copy, decided = newer, plan(newer, ranges, u16)
+    writer = _Writer(copy.graph, decided, domain)
     for node in tuple(copy.graph):
         if any(is_weight(node, index) for index in range(len(node.inputs))):
             writer.weights(node)
         elif walk.is_op(node, "Conv", "ConvTranspose"):
             raise UnsupportedError("the weight is computed", where=walk.label(node), fix="simplify the model first")
         writer.operands(node)
+    resizes = [node for node in walk.nodes(copy.graph, "Resize") if writer.is_interpolation_on_one_grid(node)]
     for value in (*copy.graph.inputs, *walk.made(copy.graph).values()):
         writer.activation(value)
+    for node in resizes:
+        writer.keep_apart(node)
     return copy
 
 
 class _Writer:
-    """Puts the nodes of a plan into a graph."""
+    """Puts the nodes of a plan into a graph; `wide_domain` is that of the nodes that quantize to 16 bits."""
 
-    def __init__(self, graph: ir.Graph, decided: Plan) -> None:
+    def __init__(self, graph: ir.Graph, decided: Plan, wide_domain: str) -> None:
         self._graph = graph
         self._plan = decided
+        self._wide_domain = wide_domain
         self._names = set(walk.tensors(graph))
         self._parameters: dict[str, tuple[ir.Value, ir.Value]] = {}
         self._operands: dict[str, ir.Value] = {}
@@ -90,7 +130,9 @@ class _Writer:
             if name not in self._operands:
                 integers = grid.quantize(data.astype(np.float32))
                 zero_point = grid.dtype.type(grid.zero_point)
-                made = self._dequantized(node, name, integers, np.float32(grid.scale), zero_point, None)
+                made = self._dequantized(
+                    node, name, integers, np.float32(grid.scale), zero_point, None, self._domain(grid)
+                )
                 self._operands[name] = made
             _take(node, index, self._operands[name])
 
@@ -104,10 +146,12 @@ class _Writer:
             real, seen = name, self._free(f"{name}/dequantized")
         else:
             real, seen = self._free(f"{name}/float"), name
-        quantize = ir.node("QuantizeLinear", [value, scale, zero_point], name=f"{name}/QuantizeLinear")
+        domain = self._domain(self._plan.grids[name])
+        quantize = ir.node("QuantizeLinear", [value, scale, zero_point], domain=domain, name=f"{name}/QuantizeLinear")
         integers = quantize.outputs[0]
         _describe(integers, self._free(f"{name}/quantized"), ir.DataType(zero_point.dtype or 0), value.shape)
-        dequantize = ir.node("DequantizeLinear", [integers, scale, zero_point], name=f"{name}/DequantizeLinear")
+        label = f"{name}/DequantizeLinear"
+        dequantize = ir.node("DequantizeLinear", [integers, scale, zero_point], domain=domain, name=label)
         for use in tuple(value.uses()):
             if use.node is not quantize:
                 use.node.replace_input_with(use.idx, dequantize.outputs[0])
@@ -123,6 +167,33 @@ class _Writer:
             self._graph.insert_after(behind, [quantize, dequantize])
         else:
             self._graph.insert_before(self._graph[0], [quantize, dequantize])
+
+    def is_interpolation_on_one_grid(self, node: ir.Node) -> bool:
+        """Whether the Resize `node` mixes values, and its input and output stand on the same 8-bit grid."""
+        ends = [
+            None if value is None else self._plan.grids.get(str(value.name))
+            for value in (*node.inputs[:1], *node.outputs)
+        ]
+        return not scheme.shared_inputs(node) and ends[0] is not None and ends[0] == ends[1] and ends[0].bits == 8
+
+    def keep_apart(self, node: ir.Node) -> None:
+        """Let `node` read its quantized input by a scale that is the next float32, so that its grids differ.
+
+        Older onnxruntime drops both nodes around a Resize when the grids are equal, and interpolates integers.
+        """
+        read = node.inputs[0]
+        made = None if read is None else read.producer()
+        if read is None or made is None or made.inputs[1] is None or made.inputs[1].const_value is None:
+            return
+        scale = np.asarray(made.inputs[1].const_value.numpy())
+        nudged = self._constant(f"{made.inputs[1].name}/next", np.nextafter(scale, np.float32(np.inf)))
+        own = ir.node("DequantizeLinear", [made.inputs[0], nudged, made.inputs[2]], name=self._free(f"{made.name}/own"))
+        _describe(own.outputs[0], self._free(f"{read.name}/own"), ir.DataType.FLOAT, read.shape)
+        self._graph.insert_before(node, [own])
+        node.replace_input_with(0, own.outputs[0])
+
+    def _domain(self, grid: scheme.Grid) -> str:
+        return self._wide_domain if grid.bits == 16 else ""
 
     def _bias(self, node: ir.Node, channels: int) -> scheme.Floats | None:
         """The constant bias of `node`, one value an output channel."""
@@ -153,13 +224,15 @@ class _Writer:
         scale: constants.Array | np.float32,
         zero_point: constants.Array | np.generic | None,
         axis: int | None,
+        domain: str = "",
     ) -> ir.Value:
         """The dequantized `integers`, for the constant `name`, in front of `node`."""
         parameters = [self._constant(f"{name}/quantized", integers), self._constant(f"{name}/scale", scale)]
         if zero_point is not None:
             parameters.append(self._constant(f"{name}/zero_point", zero_point))
         attributes = {} if axis is None else {"axis": axis}
-        made = ir.node("DequantizeLinear", parameters, attributes, name=self._free(f"{name}/DequantizeLinear"))
+        label = self._free(f"{name}/DequantizeLinear")
+        made = ir.node("DequantizeLinear", parameters, attributes, domain=domain, name=label)
         shape = ir.Shape(integers.shape)
         _describe(made.outputs[0], self._free(f"{name}/dequantized"), ir.DataType.FLOAT, shape)
         self._graph.insert_before(node, [made])
