@@ -207,7 +207,7 @@ def steps(loaded: LoadedRecipe, weights: Weights | None, store: Store) -> list[S
         calibrated = Step(calibrate.STAGE, calibrate.Settings(recipe.quantization), needs=(pictured, operated))
         quantized = Step(quantize.STAGE, quantize.Settings(recipe.quantization), needs=(operated, calibrated))
         planned += [calibrated, quantized]
-        ready = (*ready, quantized)
+        ready = (*ready, calibrated, quantized)
     targets = [
         Step(target.stage(call.name), target.Settings(recipe.name, call, environment(call.name, call.options)), ready)
         for call in recipe.targets

@@ -105,13 +105,13 @@ def test_a_good_recipe_loads(tmp_path):
         ("[1, 3, 64, 64]", "[true, 3, 64, 64]", "5:27", "should be a whole number, got true", "static shape"),
         ("[1, 3, 64, 64]", "5", "5:26", "inputs[0].shape: should be a list in brackets, e.g. [5]", "static shape"),
         ("[1, 3, 64, 64]", "[1, 3, 8, 8, 8]", "5:26", "inputs[0].shape: should have at most 4 entries", "static"),
-        ("[fp32]", "fp32", "16:22", "should be a list in brackets, e.g. [fp32], got 'fp32'", "variants: fp32, or"),
+        ("[fp32]", "fp32", "16:22", "should be a list in brackets, e.g. [fp32], got 'fp32'", "variants: fp32, fp16"),
         (
             "[fp32]",
             "[]",
             "16:22",
             "targets.tflite.variants: should have at least 1 entry, got []",
-            "variants: fp32, or",
+            "variants: fp32, fp16",
         ),
         ("[fp32]", "[fp32, fp32]", "16:29", "variants[1]: variant fp32 is named twice", "fix: remove one"),
         (
@@ -119,7 +119,7 @@ def test_a_good_recipe_loads(tmp_path):
             "5",
             "16:11",
             "targets.tflite: should be a mapping (key: value), got 5",
-            "it may have: variants",
+            "it may have: io, variants",
         ),
         (
             "- fold_batchnorm",

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from workbench.errors import ToolError
-from workbench.runtimes.litert import LiteRtRunner
+from workbench.runtimes.litert import LiteRtRunner, extremes
 from workbench.targets.tflite.flatbuffer import pack
 
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
 
 
-def tiny(path: Path, *, signatures=("serving_default",), dtype="FLOAT32", custom=b"") -> Path:
+def tiny(path: Path, *, signatures=("serving_default",), dtype="FLOAT32", scale=0.0, zero_point=0, custom=b"") -> Path:
     """Write a file that doubles its one input: ``in`` + ``in`` -> ``out``, called ``x`` and ``y`` in its signatures."""
     model = schema.ModelT()
     model.version = 3
@@ -27,9 +27,9 @@ def tiny(path: Path, *, signatures=("serving_default",), dtype="FLOAT32", custom
         tensor = schema.TensorT()
         tensor.name, tensor.shape, tensor.buffer = name, [1, 2, 3, 1], 0
         tensor.type = getattr(schema.TensorType, dtype)
-        if dtype == "INT8":
+        if scale:
             tensor.quantization = schema.QuantizationParametersT()
-            tensor.quantization.scale, tensor.quantization.zeroPoint = [0.5], [0]
+            tensor.quantization.scale, tensor.quantization.zeroPoint = [scale], [zero_point]
         graph.tensors.append(tensor)
     operator = schema.OperatorT()
     operator.inputs, operator.outputs = [0, 0], [1]
@@ -78,12 +78,55 @@ def test_first_signature_by_name_is_taken_without_a_default(tmp_path):
         assert [port.name for port in runner.inputs] == ["x"]
 
 
-def test_quantized_tensors_stay_as_they_are(tmp_path):
-    """An int8 file takes and gives int8."""
-    with LiteRtRunner(tiny(tmp_path / "a.tflite", dtype="INT8")) as runner:
-        assert [port.dtype for port in (*runner.inputs, *runner.outputs)] == ["int8", "int8"]
-        result = runner.run({"x": NUMBERS.astype(np.int8)})["y"]
-        np.testing.assert_array_equal(result, (2 * NUMBERS).astype(np.int8))
+@pytest.mark.parametrize("dtype", ["INT8", "INT16", "UINT8"])
+def test_quantized_tensors_are_fed_and_read_as_values(dtype, tmp_path):
+    """Integers with a scale are float32 outside: halves go to even, and what does not fit to the nearest end."""
+    path = tiny(tmp_path / "a.tflite", dtype=dtype, scale=0.5, zero_point=2 if dtype != "INT16" else 0)
+    values = np.float32([0, 0.25, 0.75, 7, 1e9, np.inf]).reshape(NUMBERS.shape)
+
+    with LiteRtRunner(path) as runner:
+        assert [port.dtype for port in (*runner.inputs, *runner.outputs)] == ["float32", "float32"]
+        result = runner.run({"x": values})["y"]
+
+    assert result.dtype == np.float32
+    np.testing.assert_array_equal(result.ravel()[:4], [0, 0, 2, 14])
+    most = (np.iinfo(dtype.lower()).max - (2 if dtype != "INT16" else 0)) * 0.5
+    np.testing.assert_array_equal(result.ravel()[4:], [most, most])
+
+
+def test_bytes_that_are_their_values_stay_bytes(tmp_path):
+    """A file that takes pixels takes bytes."""
+    with LiteRtRunner(tiny(tmp_path / "a.tflite", dtype="UINT8", scale=1.0)) as runner:
+        assert [port.dtype for port in (*runner.inputs, *runner.outputs)] == ["uint8", "uint8"]
+        np.testing.assert_array_equal(runner.run({"x": NUMBERS.astype(np.uint8)})["y"], (2 * NUMBERS).astype(np.uint8))
+
+
+def test_nan_is_no_integer(tmp_path):
+    """NaN cannot be quantized, and is refused rather than turned into some number."""
+    path = tiny(tmp_path / "a.tflite", dtype="INT8", scale=0.5)
+    told = "NaN has no place among the integers of input 'x'"
+
+    with LiteRtRunner(path) as runner, pytest.raises(ToolError, match=told):
+        runner.run({"x": NUMBERS * np.float32(np.nan)})
+
+
+def test_extremes_cover_all_runs(tmp_path):
+    """The smallest and largest value of any tensor over all feeds, the input's and what is made of it."""
+    data = tiny(tmp_path / "a.tflite").read_bytes()
+
+    assert extremes(data, [0, 1], iter([{"x": NUMBERS}, {"x": -3 * NUMBERS}])) == {0: (-15.0, 5.0), 1: (-30.0, 10.0)}
+
+
+def test_extremes_refuse_what_has_none(tmp_path):
+    """No feeds, a feed that does not fit, and a tensor that is not finite are errors that say which."""
+    data = tiny(tmp_path / "a.tflite").read_bytes()
+
+    with pytest.raises(ToolError, match="no samples to observe"):
+        extremes(data, [1], iter([]))
+    with pytest.raises(ToolError, match="LiteRT cannot run the model"):
+        extremes(data, [1], iter([{"x": NUMBERS[:, :1]}]))
+    with pytest.raises(ToolError, match="tensor 'out' is NaN or infinite for sample 1"):
+        extremes(data, [1], iter([{"x": NUMBERS}, {"x": NUMBERS * np.float32(np.nan)}]))
 
 
 def test_a_transposed_view_is_fed_as_it_reads(tmp_path):

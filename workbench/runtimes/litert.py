@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import mmap
-import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -15,6 +13,7 @@ import numpy as np
 
 from workbench.errors import ToolError
 from workbench.runtimes._cores import cores
+from workbench.runtimes._quiet import native_quiet, quiet
 from workbench.runtimes._runner import Array, Port
 
 SERVING = "serving_default"
@@ -24,7 +23,8 @@ class LiteRtRunner:
     """A `Runner` over a LiteRT interpreter with its default XNNPACK kernels; 4-D tensors are NHWC.
 
     Ports carry the names of the file's signature (``serving_default``, or the first in name order), or the names of
-    the tensors when the file has none. Quantized inputs and outputs are given and returned as they are stored.
+    the tensors when the file has none. Inputs and outputs stored as integers with a scale are float32 here: they are
+    quantized and dequantized by the file's own parameters. Bytes of scale 1 and zero point 0, pixels, stay bytes.
 
     Args:
         path: a .tflite file.
@@ -65,9 +65,13 @@ class LiteRtRunner:
             )
         try:
             for name, array in feeds.items():
-                self._interpreter.set_tensor(self._inputs[name]["index"], np.ascontiguousarray(array))
+                detail = self._inputs[name]
+                self._interpreter.set_tensor(detail["index"], np.ascontiguousarray(_stored(name, array, detail)))
             self._interpreter.invoke()
-            return {name: self._interpreter.get_tensor(detail["index"]) for name, detail in self._outputs.items()}
+            return {
+                name: _real(self._interpreter.get_tensor(detail["index"]), detail)
+                for name, detail in self._outputs.items()
+            }
         except (ValueError, RuntimeError) as error:
             raise ToolError(
                 f"LiteRT cannot run the model: {error}", where=str(self._path), fix="check the inputs it is given"
@@ -84,11 +88,61 @@ class LiteRtRunner:
         del self._interpreter
 
 
+def extremes(
+    data: bytes, tensors: Sequence[int], feeds: Iterable[Mapping[str, Array]]
+) -> dict[int, tuple[float, float]]:
+    """The smallest and largest value of tensors inside a float model over all `feeds`; one run at a time is in memory.
+
+    Args:
+        data: a .tflite file with a signature, without the operators LiteRT lacks.
+        tensors: their places in the first graph.
+        feeds: {input: array} as `LiteRtRunner.run` takes them.
+
+    Raises:
+        ToolError: there are no feeds, LiteRT refuses one, or a tensor is NaN or infinite; it and the run are named.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    found = dict.fromkeys(tensors, (np.inf, -np.inf))
+    runs = 0
+    with quiet(), native_quiet():  # it warns of the memory that keeping all tensors takes
+        interpreter = Interpreter(
+            model_content=data,
+            num_threads=cores(),
+            experimental_preserve_all_tensors=True,
+            # a delegate would hide the tensors between the operators that it takes over
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        interpreter.allocate_tensors()
+    inputs, _ = _details(interpreter)
+    for runs, feed in enumerate(feeds, 1):
+        try:
+            for name, array in feed.items():
+                interpreter.set_tensor(inputs[name]["index"], np.ascontiguousarray(array))
+            interpreter.invoke()
+        except (ValueError, RuntimeError) as error:
+            raise ToolError(f"LiteRT cannot run the model: {error}", fix="check the inputs it is given") from error
+        for index, (low, high) in found.items():
+            values = interpreter.get_tensor(index)
+            ends = float(values.min()), float(values.max())
+            if not np.isfinite(ends).all():
+                name = interpreter.get_tensor_details()[index]["name"]
+                raise ToolError(
+                    f"tensor {name!r} is NaN or infinite for sample {runs - 1}",
+                    fix="check the weights and the preprocessing of that picture",
+                )
+            found[index] = min(low, ends[0]), max(high, ends[1])
+    if not runs:
+        raise ToolError("no samples to observe", fix="give the calibration some pictures")
+    return found
+
+
 def _interpreter(path: Path, threads: int) -> Any:
     from ai_edge_litert.interpreter import Interpreter
 
     _check_graph(path)
-    with _silent():
+    # LiteRT announces XNNPACK at every start, with no switch for it. Errors are not lost: its exceptions tell them too.
+    with native_quiet():
         interpreter = Interpreter(model_path=str(path), num_threads=threads)
         interpreter.allocate_tensors()
     return interpreter
@@ -115,26 +169,6 @@ def _details(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return {detail["name"]: detail for detail in inputs}, {detail["name"]: detail for detail in outputs}
 
 
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Drop what native code writes to stderr: LiteRT announces XNNPACK there at every start, with no switch for it.
-
-    Errors are not lost: LiteRT puts them into its exceptions, too.
-    """
-    try:
-        kept = os.dup(2)
-    except OSError:  # there is no stderr
-        yield
-        return
-    try:
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
 def _in_order(named: Mapping[str, Any], details: list[Any]) -> dict[str, Any]:
     """`named` in the order of `details`; empty when a tensor of it is not among them."""
     place = {int(detail["index"]): position for position, detail in enumerate(details)}
@@ -145,4 +179,36 @@ def _in_order(named: Mapping[str, Any], details: list[Any]) -> dict[str, Any]:
 
 def _port(name: str, detail: Any) -> Port:
     shape = tuple(None if size < 0 else int(size) for size in detail["shape_signature"])
-    return Port(name, shape, np.dtype(detail["dtype"]).name)
+    return Port(name, shape, "float32" if _parameters(detail) else np.dtype(detail["dtype"]).name)
+
+
+def _parameters(detail: Any) -> tuple[np.float32, int] | None:
+    """Scale and zero point of a tensor of integers that stand for other values; None for what is stored as it is."""
+    scale, zero_point = detail["quantization"]
+    dtype = np.dtype(detail["dtype"])
+    if dtype.kind not in "iu" or scale == 0 or (dtype == np.uint8 and (scale, zero_point) == (1, 0)):
+        return None
+    return np.float32(scale), int(zero_point)
+
+
+def _stored(name: str, array: Array, detail: Any) -> Array:
+    """`array` as input `name` stores it: halves go to even, what lies outside its range to the nearest end."""
+    found = _parameters(detail)
+    if found is None or array.dtype != np.float32:  # another type is refused by LiteRT itself
+        return array
+    scale, zero_point = found
+    limits = np.iinfo(detail["dtype"])
+    if np.isnan(array).any():
+        raise ValueError(f"NaN has no place among the integers of input {name!r}")
+    steps = np.rint(array.astype(np.float32) / scale) + zero_point
+    stored: Array = np.clip(steps, limits.min, limits.max).astype(detail["dtype"])
+    return stored
+
+
+def _real(array: Array, detail: Any) -> Array:
+    """The values that the stored `array` stands for."""
+    found = _parameters(detail)
+    if found is None:
+        return array
+    scale, zero_point = found
+    return (array.astype(np.float32) - np.float32(zero_point)) * scale

@@ -43,6 +43,8 @@ class TargetJob(Generic[O]):
         name: the recipe's name, the start of every file name.
         model: the canonical ONNX: static, float32, NCHW.
         quantized: the QDQ ONNX, when the recipe quantizes.
+        baked: `model` made ready for 8 bits, still float: what a quantizer should start from, where there is one.
+        ranges: the range of every activation of that graph (of `model` without one), as ``ranges.json``.
         mixed: the QDQ ONNX with some activations at 16 bits, when the recipe names any.
         u16: the tensors of `model` at 16 bits in `mixed`, all of them, in graph order.
         inputs: how a picture becomes each input, after surgery.
@@ -53,6 +55,8 @@ class TargetJob(Generic[O]):
     options: O
     model: Path
     quantized: Path | None
+    baked: Path | None = None
+    ranges: Path | None = None
     inputs: tuple[InputSpec, ...]
     pictures: Path
     out: Path

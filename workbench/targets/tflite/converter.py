@@ -8,16 +8,17 @@ from typing import Any, Literal
 
 from workbench.errors import ToolError, UnsupportedError
 from workbench.runtimes._quiet import quiet
-from workbench.targets.tflite import flatbuffer
+from workbench.targets.tflite import flatbuffer, origins
 from workbench.targets.tflite.lowering import Lowered
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A .tflite file and how often each operator occurs in it."""
+    """A .tflite file, how often each operator occurs in it, and which ONNX tensor a tensor of it is, by its place."""
 
     data: bytes
     operators: Mapping[str, int]
+    origins: Mapping[int, str]
 
 
 def convert(lowered: Lowered, variant: Literal["fp32", "fp16"], tf: Any) -> Converted:
@@ -27,7 +28,6 @@ def convert(lowered: Lowered, variant: Literal["fp32", "fp16"], tf: Any) -> Conv
         UnsupportedError: an operator that TensorFlow Lite does not have.
         ToolError: the converter fails.
     """
-    names = [edge.name for edge in lowered.inputs], [edge.name for edge in lowered.outputs]
     try:
         with quiet():
             # This entrance takes a graph that has nothing to freeze as it is. The one for functions copies the weights
@@ -47,7 +47,16 @@ def convert(lowered: Lowered, variant: Literal["fp32", "fp16"], tf: Any) -> Conv
             data = converter.convert()
     except Exception as error:  # ConverterError derives from Exception alone and lives in no public module
         raise _failure(str(error)) from error
-    return Converted(*flatbuffer.finish(data, *names, lowered.not_deployable))
+    model = flatbuffer.unpack(data)
+    found = origins.find(model, lowered)
+    origins.rename(model, found)
+    return Converted(*finish(model, lowered), found)
+
+
+def finish(model: Any, lowered: Lowered) -> tuple[bytes, dict[str, int]]:
+    """See `flatbuffer.finish`, with the names of `lowered`."""
+    names = [edge.name for edge in lowered.inputs], [edge.name for edge in lowered.outputs]
+    return flatbuffer.finish(model, *names, lowered.not_deployable)
 
 
 def _failure(text: str) -> ToolError:

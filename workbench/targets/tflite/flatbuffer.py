@@ -31,6 +31,48 @@ def pack(model: Any) -> bytes:
 
 def operators(model: Any) -> dict[str, int]:
     """How often each operator occurs, by its schema name (custom ones as ``custom:<name>``)."""
+    kinds = _kinds(model)
+    counts = Counter(kinds[op.opcodeIndex] for graph in model.subgraphs for op in graph.operators or ())
+    return dict(sorted(counts.items()))
+
+
+def named_operators(model: Any) -> list[tuple[str, Any]]:
+    """The operators of the first graph in their order, each with its schema name."""
+    kinds = _kinds(model)
+    return [(kinds[op.opcodeIndex], op) for op in model.subgraphs[0].operators or ()]
+
+
+def constant(model: Any, index: int) -> bool:
+    """Whether tensor `index` of the first graph is a constant."""
+    data = model.buffers[model.subgraphs[0].tensors[index].buffer].data
+    return data is not None and len(data) > 0
+
+
+def drop_unread(model: Any) -> None:
+    """Leave out of the first graph what no operator and no output reads, operators as well as tensors."""
+    graph = model.subgraphs[0]
+    read = {int(index) for index in graph.outputs}
+    kept = []
+    for operator in reversed(graph.operators):
+        if read.intersection(int(index) for index in operator.outputs):
+            kept.append(operator)
+            read.update(int(index) for index in operator.inputs)
+    graph.operators = kept[::-1]
+    groups = [(graph, "inputs"), (graph, "outputs")]
+    groups += [(operator, key) for operator in kept for key in ("inputs", "outputs", "intermediates")]
+    named = [
+        (owner, key, [int(index) for index in found])
+        for owner, key in groups
+        if (found := getattr(owner, key)) is not None
+    ]
+    used = sorted({index for _, _, places in named for index in places if index >= 0})
+    moved = {old: new for new, old in enumerate(used)} | {-1: -1}
+    graph.tensors = [graph.tensors[index] for index in used]
+    for owner, key, places in named:
+        setattr(owner, key, [moved[index] for index in places])
+
+
+def _kinds(model: Any) -> list[str]:
     from ai_edge_litert import schema_py_generated as schema
 
     names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
@@ -40,8 +82,7 @@ def operators(model: Any) -> dict[str, int]:
         builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
         custom = f"{_CUSTOM}{(code.customCode or b'').decode('utf-8', 'replace')}"
         kinds.append(custom if builtin == schema.BuiltinOperator.CUSTOM else names.get(builtin, str(builtin)))
-    counts = Counter(kinds[op.opcodeIndex] for graph in model.subgraphs for op in graph.operators or ())
-    return dict(sorted(counts.items()))
+    return kinds
 
 
 def not_builtin(names: str) -> UnsupportedError:
@@ -53,9 +94,9 @@ def not_builtin(names: str) -> UnsupportedError:
 
 
 def finish(
-    data: bytes, inputs: Sequence[str], outputs: Sequence[str], not_deployable: str = ""
+    model: Any, inputs: Sequence[str], outputs: Sequence[str], not_deployable: str = ""
 ) -> tuple[bytes, dict[str, int]]:
-    """`data` with one signature of exactly these names, in order, and nothing that varies from run to run.
+    """The `ModelT` tree with one signature of exactly these names, in order, and nothing that varies from run to run.
 
     Returns:
         The bytes and the operator counts.
@@ -65,7 +106,6 @@ def finish(
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    model = unpack(data)
     counts = operators(model)
     custom = [name.removeprefix(_CUSTOM) for name in counts if name.startswith(_CUSTOM)]
     if custom:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,16 @@ class Lowered:
         inputs: its placeholders.
         outputs: what the file delivers.
         not_deployable: why the network must not be shipped; empty when nothing speaks against it.
+        origins: node in TensorFlow -> the ONNX tensor that it makes; what an operator is made of inside has none.
+        made: the first ONNX tensor that each ONNX node makes, in order; its TensorFlow nodes are ``n<place>/...``.
     """
 
     graph_def: Any
     inputs: tuple[Edge, ...]
     outputs: tuple[Edge, ...]
     not_deployable: str = ""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    made: tuple[str, ...] = ()
 
 
 def lower(path: Path, tf: Any) -> Lowered:
@@ -69,32 +73,43 @@ def lower(path: Path, tf: Any) -> Lowered:
             fix="export with opset 17 or 18",
         )
     graph = tf.Graph()
+    origins: dict[str, str] = {}
     with graph.as_default(), quiet():
         sources = [value for value in model.graph.inputs if value.const_value is None]
         feeds = {value: _placeholder(tf, value, index) for index, value in enumerate(sources)}
         results = [
             tf.identity(_deliver(tf, value), name=f"output_{index}")
-            for index, value in enumerate(_walk(tf, model.graph, dict(feeds)))
+            for index, value in enumerate(_walk(tf, model.graph, dict(feeds), origins))
         ]
         return Lowered(
             graph.as_graph_def(),
             tuple(_edge(value, feed.data) for value, feed in feeds.items()),
             tuple(_edge(value, result) for value, result in zip(model.graph.outputs, results, strict=True)),
             io.not_deployable(model),
+            origins,
+            tuple(node.outputs[0].name or "" for node in model.graph),
         )
 
 
-def _walk(tf: Any, graph: ir.Graph, values: dict[ir.Value, Value]) -> list[Value]:
-    """Lower every node; returns the graph's outputs. Everything that is not covered is named in one error."""
+def _walk(tf: Any, graph: ir.Graph, values: dict[ir.Value, Value], origins: dict[str, str]) -> list[Value]:
+    """Lower every node; returns the graph's outputs. Everything that is not covered is named in one error.
+
+    Args:
+        tf: the TensorFlow module.
+        graph: the ONNX graph.
+        values: what was made of its inputs; grows by what is made of its nodes.
+        origins: grows by the TensorFlow node of every ONNX tensor.
+    """
     refused: list[UnsupportedError] = []
     unknown: set[ir.Value | None] = set()
-    for node in graph:
+    for place, node in enumerate(graph):
         if unknown.intersection(node.inputs):
             unknown.update(node.outputs)  # its input stands for a refused node of unknown shape
             continue
         call = Call(tf, node, [None if value is None else _look_up(value, values) for value in node.inputs])
         try:
-            made = _lower_node(call)
+            with tf.name_scope(f"n{place}"):
+                made = _lower_node(call)
         except UnsupportedError as error:
             refused.append(error)
             made = [_stand_in(tf, value) for value in node.outputs]
@@ -103,6 +118,8 @@ def _walk(tf: Any, graph: ir.Graph, values: dict[ir.Value, Value]) -> list[Value
                 unknown.add(output)
             else:
                 values[output] = value
+                if not value.constant:
+                    origins[value.data.op.name] = output.name or ""
     if refused:
         raise _all(refused)
     return [_look_up(output, values) for output in graph.outputs]
