@@ -363,6 +363,10 @@ def test_every_precision_that_is_written_needs_a_limit(tmp_path):
     assert "tiny.yaml:19:5: parity.limits: targets.tflite writes fp16, which has no limit" in text
     assert "fix: add fp16: {cosine: 0.999}" in text
     assert count(text) == 1
+    text = mistakes(tmp_path, GOOD.replace("[fp32]", "[fp32, int8, int16x8]"))
+    assert "tiny.yaml:19:5: parity.limits: targets.tflite writes int16x8, which has no limit" in text
+    assert "fix: add int16x8: {cosine: 0.98}" in text
+    assert count(text) == 1
 
 
 def test_an_npu_mode_that_a_chip_lacks_is_blamed_on_the_mode(tmp_path):

@@ -5,12 +5,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
+from workbench.calib.feeds import feeds
+from workbench.engine.progress import Silent
 from workbench.graph.io import write_bytes
+from workbench.recipe.schema import InputSpec
 from workbench.runtimes.litert import LiteRtRunner
 from workbench.runtimes.onnxruntime import OnnxRunner
 from workbench.runtimes.tensorflow import import_tensorflow
-from workbench.targets.tflite import converter, lowering
+from workbench.targets._target import TargetJob
+from workbench.targets.tflite import Options, converter, flatbuffer, lowering
 
 
 def rand(*shape, low=-2.0, high=2.0, seed=3):
@@ -91,3 +96,62 @@ def assert_equal(model, folder: Path, *, low=-2.0, high=2.0, tolerance=1e-5):
         scale = max(1.0, float(np.abs(array).max()))
         np.testing.assert_allclose(got[name], array, rtol=0, atol=tolerance * scale, err_msg=name)
     return operators
+
+
+SIZE = (1, 3, 16, 24)
+"""The input of the networks that are quantized here."""
+
+SPECS = (InputSpec(name="x0", shape=SIZE, mean=(128,), std=(64,)),)
+
+
+def pictures(folder: Path, count=6) -> Path:
+    """A calibration folder with `count` random pictures for the input ``x0`` of shape `SIZE`."""
+    (folder / "pictures" / "x0").mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        pixels = np.random.default_rng(index).integers(0, 256, (SIZE[2], SIZE[3], 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "pictures" / "x0" / f"{index:05d}.png")
+    return folder / "pictures"
+
+
+def target_job(model, folder: Path, *variants, io="float", ranges=None, baked=None, progress=None) -> TargetJob:
+    """What a recipe asks of the target; the pictures are drawn into `folder`."""
+    (folder / "canonical.onnx").write_bytes(model.SerializeToString())
+    return TargetJob(
+        name="net",
+        options=Options(variants=variants, io=io),
+        model=folder / "canonical.onnx",
+        quantized=None,
+        baked=baked,
+        ranges=ranges,
+        inputs=SPECS,
+        pictures=pictures(folder),
+        out=folder,
+        progress=progress or Silent(),
+    )
+
+
+def agreement(model, path: Path, folder: Path) -> dict[str, float]:
+    """The cosine of every output of the .tflite file `path` to that of the float network, over the pictures."""
+    dots: dict[str, list[float]] = {}
+    (folder / "float.onnx").write_bytes(model.SerializeToString())
+    with OnnxRunner(folder / "float.onnx", threads=1) as theirs, LiteRtRunner(path, threads=1) as ours:
+        for feed in feeds(folder / "pictures", SPECS):
+            wanted = theirs.run(feed)
+            got = ours.run({name: nhwc(array) for name, array in feed.items()})
+            for name, array in wanted.items():
+                a, b = nhwc(array).ravel().astype(np.float64), got[name].ravel().astype(np.float64)
+                sums = dots.setdefault(name, [0.0, 0.0, 0.0])
+                for place, number in enumerate((a @ b, a @ a, b @ b)):
+                    sums[place] += float(number)
+    return {name: ab / np.sqrt(aa * bb) for name, (ab, aa, bb) in dots.items()}
+
+
+def tensors(path: Path):
+    """{name: (type, scale, zero point)} of the tensors of a .tflite file, scale and zero point of the first channel."""
+    found = {}
+    for tensor in flatbuffer.unpack(path.read_bytes()).subgraphs[0].tensors:
+        grid = tensor.quantization
+        scaled = grid is not None and grid.scale is not None
+        kind = {0: "float32", 2: "int32", 4: "int64", 7: "int16", 9: "int8"}.get(tensor.type, str(tensor.type))
+        found[tensor.name.decode()] = (kind, *((float(grid.scale[0]), int(grid.zeroPoint[0])) if scaled else (0.0, 0)))
+    return found
