@@ -1,7 +1,8 @@
 """A stand-in for AXera's closed `pulsar2`, for tests only: its documented command line, checks, log and output tree.
 
 It compiles nothing. The `.axmodel` it writes has the documented container and says that it is a stand-in. STANDIN_FAIL
-makes it fail in a documented way: licence, operator, signal, hang, nothing, empty, truncated, plain, silent.
+makes it fail in a documented way: licence, operator, signal, hang, nothing, empty, truncated, plain, silent; or ignore
+what it is told: narrow (no layer gets 16 bits), unread (its list of widths is no JSON).
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ def write(model: onnx.ModelProto, config: dict[str, object], out: Path, fail: st
         (out / folder).mkdir(parents=True, exist_ok=True)
     onnx.save(model, out / "frontend/optimized.onnx")
     (out / "build_context.json").write_text("{}")
-    (out / "quant/quant_axmodel.json").write_text("{}")
+    told = {} if fail == "narrow" else settings(config)
+    (out / "quant/quant_axmodel.json").write_text("{" if fail == "unread" else json.dumps(widths(model, told)))
     if config["quant"]["precision_analysis"]:  # type: ignore[index]
         (out / "quant/debug/precision_analysis_table.txt").write_text("Quant Precision Table\n")
     weights = helper.make_tensor("npu_params", TensorProto.UINT8, [4], b"\0\1\2\3", raw=True)
@@ -108,6 +110,31 @@ def write(model: onnx.ModelProto, config: dict[str, object], out: Path, fail: st
     if fail != "nothing":
         path.write_bytes({"empty": b"", "truncated": data[: len(data) // 2]}.get(fail, data))
     print("[info] max_cycle = 123456", flush=True)
+
+
+def settings(config: dict[str, object]) -> dict[str, dict[str, str]]:
+    """By layer name, the entry of layer_configs that names it."""
+    entries = config["quant"].get("layer_configs", [])  # type: ignore[index]
+    return {name: entry for entry in entries for name in entry.get("layer_names", [])}
+
+
+def widths(model: onnx.ModelProto, told: dict[str, dict[str, str]]) -> dict[str, dict[str, dict[str, object]]]:
+    """quant_axmodel.json: a layer reads what its data_type says, and its output takes what the next layers read."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    reads: dict[str, list[bool]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            if name and name not in constants:
+                reads.setdefault(name, []).append(told.get(node.name, {}).get("data_type") == "U16")
+    found = {}
+    for node in model.graph.node:
+        entry = told.get(node.name, {})
+        wide = entry.get("data_type") == "U16"
+        tensors = {name: wide for name in node.input if name in reads}
+        for name in node.output:
+            tensors[name] = entry.get("output_data_type") == "U16" or any(reads.get(name, [wide]))
+        found[node.name] = {name: {"bit_width": 16 if wide else 8} for name, wide in tensors.items()}
+    return found
 
 
 def main(argv: list[str]) -> int:

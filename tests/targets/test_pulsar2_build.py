@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -22,6 +23,7 @@ from workbench.targets._target import Artifact, TargetJob
 from workbench.targets.pulsar2 import Options, build, environment
 
 SPEC = InputSpec(name="image", shape=(1, 3, 4, 6), color="BGR", mean=(128,), std=(256,))
+MODEL = "pulsar2/model.onnx"
 KIT = ["pulsar2/AX650/config.json", "pulsar2/AX650/calibration/image.tar", "pulsar2/AX650/build.sh"]
 
 
@@ -64,12 +66,13 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_without_a_toolchain_the_kit_is_written_and_the_model_skipped(job):
     """Config, calibration and script are there; the compiled model is promised, missing, and says how to get it."""
     made = job()
-    *kit, model = build(made)
+    graph, *kit, model = build(made)
+    assert graph == Artifact(MODEL)
     assert [one.path for one in kit] == KIT
     assert model.path == "net.ax650.axmodel"
     assert (model.precision, model.skipped) == ("axmodel", "no Pulsar2 toolchain")
     assert "PULSAR2_HOME" in model.fix
-    assert sorted(files(made.out)) == sorted(KIT)
+    assert sorted(files(made.out)) == sorted([MODEL, *KIT])
     assert os.access(made.out / KIT[2], os.X_OK)
 
 
@@ -144,7 +147,7 @@ def test_with_a_toolchain_the_model_is_compiled(job, programs, mode):
     programs("pulsar2")
     made = job(input=mode, precision_analysis=True)
     artifacts = build(made)
-    assert artifacts[3:] == [
+    assert artifacts[4:] == [
         Artifact("net.ax650.axmodel", "axmodel"),
         Artifact("pulsar2/AX650/precision_analysis_table.txt"),
         Artifact("pulsar2/AX650/build.log"),
@@ -165,7 +168,7 @@ def test_compiled_in_a_container(job, programs, tmp_path, monkeypatch):
     monkeypatch.setenv("PULSAR2_IMAGE", "pulsar2:7.0")
     programs("pulsar2")  # reached only inside the stand-in's container, which shares this PATH
     made = job()
-    assert build(made)[3] == Artifact("net.ax650.axmodel", "axmodel")
+    assert build(made)[4] == Artifact("net.ax650.axmodel", "axmodel")
     run = [json.loads(line) for line in (state / "calls.jsonl").read_text().splitlines()][-1]
     assert run[run.index("--volume") + 1] == f"{made.out}/.pulsar2-work:/data"
     assert run[run.index("--workdir") + 1] == "/data/pulsar2/AX650"
@@ -197,12 +200,65 @@ def test_a_failing_tool_leaves_its_log_and_no_model(job, programs, monkeypatch, 
     assert not (made.out / ".pulsar2-work").exists()
 
 
+class Warned(Silent):
+    """Keeps what it is warned of."""
+
+    def __init__(self):
+        self.warned = []
+
+    def warn(self, text):
+        self.warned.append(text)
+
+
+def mixed(job, out="out", **options):
+    """A job whose recipe wants the output at 16 bits."""
+    return dataclasses.replace(job(out, **options), u16=("heat",), progress=Warned())
+
+
+def test_layers_at_16_bits_have_names_in_the_model(job):
+    """The node that makes the tensor had no name; it has one in the model of the kit, and the configuration uses it."""
+    made = mixed(job)
+    paths = [one.path for one in build(made)]
+    assert paths[:5] == [MODEL, *KIT, "pulsar2/AX650/u16.txt"]
+    (node,) = onnx.load(made.out / MODEL).graph.node
+    config = json.loads((made.out / KIT[0]).read_text())
+    assert config["quant"]["layer_configs"] == [{"layer_names": [node.name], "data_type": "U16"}]
+    assert node.name == "Relu_heat"
+    assert "  heat\n" in (made.out / "pulsar2/AX650/u16.txt").read_text()
+
+
+def test_the_graph_made_ready_for_8_bits_is_compiled(job, tmp_path):
+    """Where there is one, Pulsar2 gets it, and its mark."""
+    made = job()
+    proto = onnx.load(made.model)
+    proto.graph.name = "baked"
+    onnx.save(proto, tmp_path / "baked.onnx")
+    build(dataclasses.replace(made, baked=tmp_path / "baked.onnx"))
+    assert onnx.load(made.out / MODEL).graph.name == "baked"
+
+
+@pytest.mark.parametrize(
+    ("fail", "warning"),
+    [
+        ("", None),
+        ("narrow", "AX650: 1 ('heat') of the 1 tensors asked for at 16 bits stayed at 8"),
+        ("unread", "AX650: cannot see which tensors have 16 bits: quant/quant_axmodel.json is not JSON"),
+    ],
+)
+def test_what_the_tool_did_with_16_bits_is_read(job, programs, monkeypatch, fail, warning):
+    """After a build the tensors asked for are looked up; those that stayed at 8 bits are a warning, not an error."""
+    programs("pulsar2")
+    monkeypatch.setenv("STANDIN_FAIL", fail)
+    made = mixed(job)
+    assert Artifact("net.ax650.axmodel", "axmodel") in build(made)
+    assert made.progress.warned == ([warning] if warning else [])
+
+
 @pytest.mark.parametrize("back_end", ["path", "package", "container"])
 def test_the_script_compiles_by_itself(job, programs, tmp_path, monkeypatch, back_end):
     """build.sh, started from anywhere, compiles the published files with each kind of toolchain."""
     made = job()
     build(made)
-    (made.out / "net.onnx").write_bytes(made.model.read_bytes())
     programs("pulsar2", tmp_path / "package" / "bin" if back_end == "package" else tmp_path / "programs")
     if back_end == "package":
         monkeypatch.setenv("PULSAR2_HOME", str(tmp_path / "package"))
@@ -222,10 +278,11 @@ def test_the_script_says_what_is_missing(job):
     """build.sh exits 3 and says what is missing: the model, or a toolchain."""
     made = job()
     build(made)
+    (made.out / MODEL).rename(made.out / "aside.onnx")
     done = subprocess.run([made.out / KIT[2]], capture_output=True, text=True, timeout=60)
     assert done.returncode == 3
-    assert "../../net.onnx is not here" in done.stderr
-    (made.out / "net.onnx").write_bytes(made.model.read_bytes())
+    assert "../model.onnx is not here" in done.stderr
+    (made.out / "aside.onnx").rename(made.out / MODEL)
     done = subprocess.run([made.out / KIT[2]], capture_output=True, text=True, timeout=60)
     assert done.returncode == 3
     assert "no Pulsar2 toolchain: put pulsar2 on PATH" in done.stderr

@@ -14,6 +14,7 @@ from workbench.recipe.schema import InputSpec
 from workbench.targets.pulsar2 import render
 from workbench.targets.pulsar2.options import Options
 from workbench.targets.pulsar2.rules import Facts
+from workbench.targets.pulsar2.schema import LayerConfig
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "standins"))
 from build_config import mistakes
@@ -23,6 +24,10 @@ RGB = InputSpec(
     name="image", shape=(1, 192, 160, 3), layout="NHWC", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)
 )
 GRAY = InputSpec(name="depth.map-0", shape=(1, 1, 64, 64), color="GRAY", std=(255,))
+MIXED = (
+    LayerConfig(layer_names=("stage/Concat", 'Add "5"'), data_type="U16"),
+    LayerConfig(layer_names=("stage/Conv",), data_type="U8", output_data_type="U16"),
+)
 CASES = {
     "u8_bgr.ax650": ("AX650", (BGR,), Options()),
     "u8_two_inputs.ax630c": (
@@ -38,14 +43,28 @@ CASES = {
 def test_configurations_are_golden(case, golden):
     """The rendered configuration is the reviewed one, byte for byte."""
     chip, inputs, options = CASES[case]
-    golden(f"pulsar2/{case}.json", render.config("net", chip, inputs, options))
+    golden(f"pulsar2/{case}.json", render.config(chip, inputs, options))
+
+
+def test_layers_at_16_bits_are_golden(golden):
+    """Each entry has the one selector layer_names, names are quoted, and the vendor's table takes it."""
+    text = render.config("AX650", (BGR,), Options(), layers=MIXED)
+    golden("pulsar2/mixed_bgr.ax650.json", text)
+    assert mistakes(json.loads(text), "BuildConfig") == []
+
+
+def test_layers_are_held_against_the_model():
+    """A layer that the model does not have is refused with the near miss."""
+    known = Facts({"data": (1, 3, 256, 456)}, {}, nodes=("stage/Conv", 'Add "5"', "stage/Concat2"))
+    with pytest.raises(RecipeErrors, match="did you mean 'stage/Concat2'"):
+        render.config("AX650", (BGR,), Options(), known, MIXED)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_vendors_table_takes_them(case):
     """Fields, types and enum values are those of the vendor's table, read a second time by the stand-in."""
     chip, inputs, options = CASES[case]
-    assert mistakes(json.loads(render.config("net", chip, inputs, options)), "BuildConfig") == []
+    assert mistakes(json.loads(render.config(chip, inputs, options)), "BuildConfig") == []
 
 
 def test_the_script_is_golden_and_a_shell_reads_it(golden, tmp_path):
@@ -58,7 +77,7 @@ def test_the_script_is_golden_and_a_shell_reads_it(golden, tmp_path):
 
 def test_calibration_and_runtime_see_the_same_colours():
     """For 8-bit input one colour order stands in both formats, with mean and std the same for both."""
-    made = json.loads(render.config("net", "AX650", (BGR,), Options()))
+    made = json.loads(render.config("AX650", (BGR,), Options()))
     (processor,), (data,) = made["input_processors"], made["quant"]["input_configs"]
     assert processor["tensor_format"] == processor["src_format"] == "BGR"
     assert processor["mean"] == data["calibration_mean"] == [128.0] * 3
@@ -68,7 +87,7 @@ def test_calibration_and_runtime_see_the_same_colours():
 
 def test_float_input_embeds_nothing():
     """For float input mean 0 and std 1 are written out and no layout changes."""
-    made = json.loads(render.config("net", "AX650", (RGB,), Options(input="fp32")))
+    made = json.loads(render.config("AX650", (RGB,), Options(input="fp32")))
     (processor,), (data,) = made["input_processors"], made["quant"]["input_configs"]
     assert (processor["mean"], processor["std"], processor["src_dtype"]) == ([0.0] * 3, [1.0] * 3, "FP32")
     assert processor["src_layout"] == processor["tensor_layout"] == "NCHW"
@@ -80,14 +99,14 @@ def test_a_factor_written_as_std_is_refused():
     """A recipe with std 1/255 never becomes a configuration."""
     wrong = InputSpec(name="x", shape=(1, 3, 8, 8), std=(1 / 255,))
     with pytest.raises(RecipeErrors, match="looks like a factor") as caught:
-        render.config("net", "AX650", (wrong,), Options())
+        render.config("AX650", (wrong,), Options())
     assert "pulsar2/AX650/config.json:" in str(caught.value)
 
 
 def test_names_are_held_against_the_model():
     """An input that the model does not have is refused with the near miss."""
     with pytest.raises(RecipeErrors, match="did you mean 'dat'"):
-        render.config("net", "AX650", (BGR,), Options(), Facts({"dat": (1, 3, 256, 456)}, {}))
+        render.config("AX650", (BGR,), Options(), Facts({"dat": (1, 3, 256, 456)}, {}))
 
 
 def test_strange_input_names_become_safe_files():
@@ -105,6 +124,6 @@ def test_inputs_that_would_share_a_file_are_refused():
 
 def test_arguments_are_the_documented_ones():
     """An alias is compiled for its chip; paths are relative to the kit."""
-    assert " ".join(render.arguments("net", "AX8850", Options(chips=("AX8850",), npu_mode="NPU3"))) == (
-        "build --input ../../net.onnx --config config.json --output_dir build --target_hardware AX650 --npu_mode NPU3"
+    assert " ".join(render.arguments("AX8850", Options(chips=("AX8850",), npu_mode="NPU3"))) == (
+        "build --input ../model.onnx --config config.json --output_dir build --target_hardware AX650 --npu_mode NPU3"
     )

@@ -14,7 +14,7 @@ from workbench.recipe.yaml_marks import Marks
 from workbench.targets.pulsar2.rules import Facts, check, enforce, facts
 from workbench.targets.pulsar2.schema import BuildConfig
 
-FACTS = Facts({"image": (1, 3, 8, 8)}, {"heat": (1, 2, 4, 4)})
+FACTS = Facts({"image": (1, 3, 8, 8)}, {"heat": (1, 2, 4, 4)}, nodes=("conv", "relu", "twice", "twice", "a", "b"))
 
 
 def config(**changes: Any) -> BuildConfig:
@@ -120,6 +120,19 @@ def test_a_good_configuration_has_no_finding():
             "quant.layer_configs[0].data_type: FP32 is silently ignored for MaxPool",
             "LeakyRelu",
         ),
+        (
+            config(
+                quant={
+                    "input_configs": [calibrated()],
+                    "layer_configs": [
+                        {"layer_names": ["a", "b"], "data_type": "U16"},
+                        {"layer_name": "b", "data_type": "U8"},
+                    ],
+                }
+            ),
+            "quant.layer_configs[1]: layer 'b' is also in entry 0",
+            "keep one",
+        ),
     ],
 )
 def test_a_broken_rule_is_the_only_finding(made, finding, fix):
@@ -147,6 +160,16 @@ def test_a_broken_rule_is_the_only_finding(made, finding, fix):
             config(quant={"input_configs": [calibrated(calibration_mean=[1.0], calibration_std=[2.0])]}),
             "quant.input_configs[0].calibration_mean: 1 values for the 3 channels of 'image'",
             "every channel",
+        ),
+        (
+            layers(layer_names=["relu", "conw"], data_type="U16"),
+            "quant.layer_configs[0].layer_names[1]: the model has no node 'conw'",
+            "did you mean 'conv'?",
+        ),
+        (
+            layers(layer_name="twice", data_type="U16"),
+            "quant.layer_configs[0].layer_name: 2 nodes of the model are called 'twice'",
+            "names of their own",
         ),
     ],
 )
@@ -193,9 +216,9 @@ def test_facts_are_read_from_the_graph(tmp_path):
     w = helper.make_tensor_value_info("w", TensorProto.FLOAT, [1])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])
     weight = onnx.numpy_helper.from_array(np.ones(1, np.float32), "w")
-    graph = helper.make_graph([helper.make_node("Mul", ["x", "w"], ["y"])], "g", [x, w], [y], [weight])
+    graph = helper.make_graph([helper.make_node("Mul", ["x", "w"], ["y"], "mul")], "g", [x, w], [y], [weight])
     onnx.save(helper.make_model(graph), tmp_path / "m.onnx")
-    assert facts(tmp_path / "m.onnx") == Facts({"x": (1, 0)}, {"y": (1, 4)})
+    assert facts(tmp_path / "m.onnx") == Facts({"x": (1, 0)}, {"y": (1, 4)}, nodes=("mul",))
     (tmp_path / "bad.onnx").write_bytes(b"no")
     with pytest.raises(ToolError):
         facts(tmp_path / "bad.onnx")

@@ -52,7 +52,7 @@ def plan(model: ir.Model, ranges: Mapping[str, Range], u16: Collection[str] = fr
         ToolError: a constant is NaN or infinite.
     """
     values = activations(model)
-    ends = _fused(model.graph)
+    ends = inside_operators(model.graph)
     fused = frozenset(ends)
     spans: dict[str, Range] = {}
     for name, value in values.items():
@@ -123,6 +123,20 @@ def widened(decided: Plan, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in known if decided.owner[name] in owners)
 
 
+def inside_operators(graph: ir.Graph) -> dict[str, str]:
+    """By activation inside an operator with weights, the tensor that the operator makes with its Relu or Clip."""
+    inside: dict[ir.Node, list[str]] = {}  # by the last node of an operator, what lies before it
+    for node in graph:
+        if walk.is_op(node, *scheme.FUSED_BEHIND):
+            inside[node] = []
+        elif walk.is_op(node, *scheme.FUSED) and all(constants.array(bound) is not None for bound in _bounds(node)):
+            before = node.inputs[0]
+            last = None if before is None else before.producer()
+            if before is not None and last in inside and walk.only_consumer(before) is node:
+                inside[node] = [*inside.pop(last), str(before.name)]
+    return {name: str(last.outputs[0].name) for last, names in inside.items() for name in names}
+
+
 def is_operand(node: ir.Node, index: int) -> bool:
     """Whether input `index` of `node`, should it be constant, is quantized like an activation."""
     if not walk.is_op(node, *scheme.ARITHMETIC):
@@ -147,20 +161,6 @@ def finite(data: constants.Array, value: ir.Value) -> constants.Array:
     if not np.isfinite(data).all():
         raise ToolError(f"constant {value.name!r} holds NaN or Inf", fix="check the checkpoint it came from")
     return data
-
-
-def _fused(graph: ir.Graph) -> dict[str, str]:
-    """By activation inside an operator with weights, the tensor that the operator makes with its Relu or Clip."""
-    inside: dict[ir.Node, list[str]] = {}  # by the last node of an operator, what lies before it
-    for node in graph:
-        if walk.is_op(node, *scheme.FUSED_BEHIND):
-            inside[node] = []
-        elif walk.is_op(node, *scheme.FUSED) and all(constants.array(bound) is not None for bound in _bounds(node)):
-            before = node.inputs[0]
-            last = None if before is None else before.producer()
-            if before is not None and last in inside and walk.only_consumer(before) is node:
-                inside[node] = [*inside.pop(last), str(before.name)]
-    return {name: str(last.outputs[0].name) for last, names in inside.items() for name in names}
 
 
 def _bounds(node: ir.Node) -> list[ir.Value]:

@@ -4,9 +4,9 @@
 # $PULSAR2_HOME/bin/pulsar2.
 set -eu
 cd -- "$(dirname -- "$0")"
-set -- build --input ../../net.onnx --config config.json --output_dir build --target_hardware AX620E --npu_mode NPU2
-if [ ! -f ../../net.onnx ]; then
-  echo "../../net.onnx is not here: put the model there; the recipe's target 'onnx' writes it" >&2
+set -- build --input ../model.onnx --config config.json --output_dir build --target_hardware AX620E --npu_mode NPU2
+if [ ! -f ../model.onnx ]; then
+  echo "../model.onnx is not here: it belongs beside the chips' folders" >&2
   exit 3
 fi
 

@@ -1,25 +1,29 @@
 """AXera NPUs through Pulsar2: configuration, calibration archives and a build script; compiled when the tool is there.
 
 A chip's folder is called as the recipe names the chip, its model in lower case: ``pulsar2/AX650/config.json``,
-``<name>.ax650.axmodel``.
+``<name>.ax650.axmodel``. What Pulsar2 compiles is ``pulsar2/model.onnx``: the graph that was made ready for 8 bits,
+where there is one, with a name for every node; the tensors that the recipe wants at 16 bits become ``layer_configs``.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.errors import ToolError
-from workbench.graph.io import write_bytes
+from workbench.graph.io import read, write, write_bytes
+from workbench.graph.naming import name_nodes
 from workbench.recipe.schema import Precision
 from workbench.runtimes import pulsar2_tool
 from workbench.targets._target import Artifact, TargetJob
-from workbench.targets.pulsar2 import calibration, render, rules
+from workbench.targets.pulsar2 import calibration, layers, render, rules
 from workbench.targets.pulsar2.compiling import compile_kit
 from workbench.targets.pulsar2.options import Options
+from workbench.targets.pulsar2.schema import LayerConfig
 
 __all__ = ["TOOLS", "VERSION", "Options", "build", "environment", "precisions"]
 
-VERSION = 1
+VERSION = 2
 TOOLS = ("jinja2",)
 
 
@@ -37,30 +41,47 @@ def precisions(options: Options) -> frozenset[Precision]:  # noqa: ARG001 -- the
 
 
 def build(job: TargetJob[Options]) -> list[Artifact]:
-    """Write the kit of every chip to ``pulsar2/<chip>/`` and compile it when a toolchain is found.
+    """Write the graph and the kit of every chip to ``pulsar2/`` and compile when a toolchain is found.
 
     Raises:
         RecipeErrors: the recipe asks for what Pulsar2 would refuse or misread.
         ToolError: the disk is full, or the toolchain failed; its log stays in the chip's folder.
     """
-    known = rules.facts(job.model)
+    model = read(job.baked or job.model)
+    name_nodes(model.graph)
+    path = job.out / render.MODEL
+    write(model, path)
+    entries = layers.layer_configs(model, job.u16)
+    kit = _Kit(rules.facts(path), entries, layers.notes(model, job.u16, entries) if job.u16 else "")
     toolchain = pulsar2_tool.find() if job.options.compile == "auto" else None
-    artifacts: list[Artifact] = []
+    artifacts: list[Artifact] = [Artifact(render.MODEL)]
     for chip in job.options.chips:
-        artifacts += [Artifact(path) for path in _kit(job, chip, known)]
+        artifacts += [Artifact(path) for path in _write_kit(job, chip, kit)]
         artifacts += _compiled(job, chip, toolchain)
     return artifacts
 
 
-def _kit(job: TargetJob[Options], chip: str, known: rules.Facts) -> list[str]:
+@dataclass(frozen=True)
+class _Kit:
+    """What the kits of all chips share: facts of the model, its layers at 16 bits and what to say of them."""
+
+    known: rules.Facts
+    layers: tuple[LayerConfig, ...]
+    notes: str
+
+
+def _write_kit(job: TargetJob[Options], chip: str, kit: _Kit) -> list[str]:
     """Write what Pulsar2 needs for `chip`; returns the paths relative to the job's folder."""
     inside = render.folder(chip)
     config, script = job.out / inside / render.CONFIG, job.out / inside / render.SCRIPT
-    write_bytes(render.config(job.name, chip, job.inputs, job.options, known).encode(), config)
+    write_bytes(render.config(chip, job.inputs, job.options, kit.known, kit.layers).encode(), config)
     packed = calibration.write(job.inputs, job.pictures, job.out / inside, job.options.input)
-    write_bytes(render.script(job.name, chip, job.options, known.not_deployable).encode(), script)
+    write_bytes(render.script(job.name, chip, job.options, kit.known.not_deployable).encode(), script)
     _executable(script)
-    return [f"{inside}/{path}" for path in (render.CONFIG, *packed, render.SCRIPT)]
+    told = (render.U16,) if kit.notes else ()
+    for name in told:
+        write_bytes(kit.notes.encode(), job.out / inside / name)
+    return [f"{inside}/{path}" for path in (render.CONFIG, *packed, render.SCRIPT, *told)]
 
 
 def _compiled(job: TargetJob[Options], chip: str, toolchain: pulsar2_tool.Toolchain | None) -> list[Artifact]:
@@ -70,7 +91,7 @@ def _compiled(job: TargetJob[Options], chip: str, toolchain: pulsar2_tool.Toolch
         return [Artifact(path, "axmodel", "not asked for", "set targets.pulsar2.compile to auto")]
     if toolchain is None:
         return [Artifact(path, "axmodel", pulsar2_tool.MISSING, pulsar2_tool.FIX)]
-    added = compile_kit(toolchain, job.name, chip, job.options, job.model, job.out, job.progress)
+    added = compile_kit(toolchain, job.name, chip, job.options, job.out, job.progress, job.u16)
     return [Artifact(one, "axmodel" if one == path else None) for one in added]
 
 

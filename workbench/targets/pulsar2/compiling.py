@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from workbench.engine.progress import Progress
@@ -11,6 +12,7 @@ from workbench.graph.io import is_compiled, read_proto
 from workbench.runtimes.pulsar2_tool import Toolchain
 from workbench.targets.pulsar2 import render
 from workbench.targets.pulsar2.options import Options
+from workbench.targets.pulsar2.widths import WIDTHS_AT, doubts
 
 LOG = "build.log"
 TABLE = "precision_analysis_table.txt"
@@ -18,12 +20,18 @@ _TABLE_AT = f"quant/debug/{TABLE}"
 
 
 def compile_kit(
-    toolchain: Toolchain, name: str, chip: str, options: Options, model: Path, out: Path, progress: Progress
+    toolchain: Toolchain,
+    name: str,
+    chip: str,
+    options: Options,
+    out: Path,
+    progress: Progress,
+    u16: Sequence[str] = (),
 ) -> list[str]:
-    """Compile the kit in ``out/pulsar2/<chip>/`` to ``out/<name>.<chip>.axmodel``.
+    """Compile the kit in ``out/pulsar2/<chip>/`` and the model beside it to ``out/<name>.<chip>.axmodel``.
 
-    The tool sees a copy of the kit with the model at its published place, never `out` itself. Its log stays in the kit,
-    whether it succeeds or not.
+    The tool sees a copy of both, never `out` itself. Its log stays in the kit,
+    whether it succeeds or not. Tensors of `u16` that it left at 8 bits are a warning.
 
     Returns:
         The files added, relative to `out`: the compiled model first.
@@ -37,8 +45,8 @@ def compile_kit(
     progress.note(f"{chip}: compiling with {toolchain}")
     work = out / ".pulsar2-work"
     try:
-        _copy(kit, work / inside, model, work / f"{name}.onnx")
-        arguments = render.arguments(name, chip, options)
+        _copy(kit, work / inside, out / render.MODEL, work / render.MODEL)
+        arguments = render.arguments(chip, options)
         toolchain.run(arguments, work, log, progress, options.timeout_minutes * 60.0, inside=inside)
         built = work / inside / render.OUTPUT_DIR
         compiled = built / render.OUTPUT_NAME
@@ -48,6 +56,8 @@ def compile_kit(
             added[f"{inside}/{TABLE}"] = built / _TABLE_AT
         elif options.precision_analysis:
             progress.warn(f"{chip}: Pulsar2 wrote no {_TABLE_AT}")
+        for doubt in doubts(built / WIDTHS_AT, u16, chip) if u16 else ():
+            progress.warn(doubt)
         for path, source in added.items():
             _take(source, out / path)
     finally:

@@ -1,6 +1,7 @@
 """Render what Pulsar2 is given: a configuration, held against its schema and rules, and a script that builds with it.
 
-Paths in both start from the folder they stand in, ``pulsar2/<chip>/``, so that folder works wherever it is put.
+Paths in both start from the folder they stand in, ``pulsar2/<chip>/``; the model is beside it, ``pulsar2/model.onnx``.
+So the folder ``pulsar2`` works wherever it is put.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ CONFIG = "config.json"
 SCRIPT = "build.sh"
 OUTPUT_DIR = "build"
 OUTPUT_NAME = "compiled.axmodel"
-ROOT = "../.."  # from the chip's folder to where <name>.onnx is
+U16 = "u16.txt"
+MODEL = "pulsar2/model.onnx"  # relative to the recipe's results
+_BESIDE = "../model.onnx"  # the same, from the chip's folder
+ROOT = "../.."  # from the chip's folder to the recipe's results
 
 
 def folder(chip: str) -> str:
@@ -54,25 +58,29 @@ def archives(inputs: Sequence[InputSpec]) -> tuple[str, ...]:
     return tuple(paths)
 
 
-def arguments(name: str, chip: str, options: Options) -> tuple[str, ...]:
-    """The arguments of ``pulsar2`` that compile ``<name>.onnx`` for `chip`, started in the chip's folder."""
+def arguments(chip: str, options: Options) -> tuple[str, ...]:
+    """The arguments of ``pulsar2`` that compile the model for `chip`, started in the chip's folder."""
     return (
-        *("build", "--input", f"{ROOT}/{name}.onnx", "--config", CONFIG, "--output_dir", OUTPUT_DIR),
+        *("build", "--input", _BESIDE, "--config", CONFIG, "--output_dir", OUTPUT_DIR),
         *("--target_hardware", chips.find(chip).name, "--npu_mode", options.npu_mode),
     )
 
 
 def config(
-    name: str, chip: str, inputs: Sequence[InputSpec], options: Options, known: rules.Facts | None = None
+    chip: str,
+    inputs: Sequence[InputSpec],
+    options: Options,
+    known: rules.Facts | None = None,
+    layers: Sequence[schema.LayerConfig] = (),
 ) -> str:
     """``config.json`` for `chip`.
 
     Args:
-        name: the recipe's name, which is the model's file name.
         chip: a chip's name or alias.
         inputs: colour order, mean and std of each input of the canonical NCHW model.
         options: the target's.
         known: names and shapes of the model, to hold the configuration against.
+        layers: the layers that are not at 8 bits.
 
     Returns:
         Pretty JSON, the same on every run; it has passed `schema.parse` and `rules.check`.
@@ -84,10 +92,11 @@ def config(
         _environment()
         .get_template("template.json.j2")
         .render(
-            model=f"{ROOT}/{name}.onnx",
+            model=_BESIDE,
             output_dir=OUTPUT_DIR,
             hardware=chips.find(chip).name,
             options=options,
+            layers=[one.model_dump(mode="json", exclude_unset=True) for one in layers],
             inputs=[_input(spec, path) for spec, path in zip(inputs, archives(inputs), strict=True)],
         )
     )
@@ -105,9 +114,9 @@ def script(name: str, chip: str, options: Options, not_deployable: str = "") -> 
         .render(
             name=name,
             not_deployable=not_deployable,
-            model=f"{ROOT}/{name}.onnx",
+            model=_BESIDE,
             chip=chip,
-            arguments=arguments(name, chip, options),
+            arguments=arguments(chip, options),
             output_dir=OUTPUT_DIR,
             output_name=OUTPUT_NAME,
             root=ROOT,

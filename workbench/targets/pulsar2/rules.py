@@ -31,11 +31,13 @@ class Facts:
 
     Attributes:
         not_deployable: why the model must not be shipped; empty when nothing speaks against it.
+        nodes: the names of its nodes, as they stand, empty and repeated ones included; None when nobody looked.
     """
 
     inputs: Mapping[str, tuple[int, ...]]
     outputs: Mapping[str, tuple[int, ...]]
     not_deployable: str = ""
+    nodes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Finding:
 
 
 def facts(model: Path) -> Facts:
-    """Read the inputs and outputs of an ONNX file.
+    """Read the inputs, the outputs and the names of the nodes of an ONNX file.
 
     Raises:
         ToolError: the file cannot be read.
@@ -67,6 +69,7 @@ def facts(model: Path) -> Facts:
         {value.name: shapes[value.name] for value in graph.input if value.name not in constants},
         {value.name: shapes[value.name] for value in graph.output},
         not_deployable(proto),
+        tuple(node.name for node in graph.node),
     )
 
 
@@ -221,6 +224,31 @@ def channel_counts(config: BuildConfig, known: Facts) -> Iterator[Finding]:
             yield Finding((*at, key), what, "write one for every channel")
 
 
+def layers_are_nodes(config: BuildConfig, known: Facts) -> Iterator[Finding]:
+    """A layer is called by the name of exactly one node: of an unknown name Pulsar2 says nothing."""
+    if known.nodes is None:
+        return
+    for index, one in enumerate(config.quant.layer_configs):
+        singly = [(("layer_name",), one.layer_name)] if one.layer_name else []
+        for at, name in [*singly, *((("layer_names", place), name) for place, name in enumerate(one.layer_names))]:
+            count = known.nodes.count(name)
+            if count != 1:
+                what = f"{count} nodes of the model are called {name!r}" if count else f"the model has no node {name!r}"
+                fix = "give them names of their own" if count else did_you_mean(name, filter(None, set(known.nodes)))
+                yield Finding(("quant", "layer_configs", index, *at), what, fix)
+
+
+def layers_once(config: BuildConfig) -> Iterator[Finding]:
+    """No layer is configured twice."""
+    seen: dict[str, int] = {}
+    for index, one in enumerate(config.quant.layer_configs):
+        for name in dict.fromkeys((one.layer_name, *one.layer_names)):
+            if name in seen and name:
+                what = f"layer {name!r} is also in entry {seen[name]}"
+                yield Finding(("quant", "layer_configs", index), what, "keep one of the two")
+            seen.setdefault(name, index)
+
+
 def _named(config: BuildConfig) -> tuple[tuple[At, str, list[str]], ...]:
     """The lists that name tensors: where each stands, what it names, and the names."""
     return (
@@ -250,6 +278,7 @@ RULES: tuple[Callable[[BuildConfig], Iterator[Finding]], ...] = (
     pairs,
     color_conversion,
     layer_selectors,
+    layers_once,
     float_operators,
     described_once,
 )
@@ -257,4 +286,5 @@ MODEL_RULES: tuple[Callable[[BuildConfig, Facts], Iterator[Finding]], ...] = (
     tensor_names,
     every_input_calibrated,
     channel_counts,
+    layers_are_nodes,
 )
