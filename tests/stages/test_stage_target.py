@@ -13,7 +13,7 @@ from workbench.engine.progress import Silent
 from workbench.quant.observe import observe
 from workbench.recipe.schema import Call, InputSpec
 from workbench.stages import _files
-from workbench.stages.target import Settings, run
+from workbench.stages.target import Settings, run, stage
 
 SPECS = (InputSpec(name="image", shape=(1, 3, 32, 48), mean=(128,), std=(256,)),)
 
@@ -80,3 +80,9 @@ def test_integer_files_are_written_down_with_their_precision(inputs, tmp_path):
     written = {artifact.path: artifact.precision for artifact in _files.read_artifacts(out)}
     assert written == {"tiny.int8.tflite": "int8", "tiny.int16x8.tflite": "int16x8"}
     assert _files.read_hashes(out).keys() == written.keys()
+
+
+def test_the_code_that_makes_a_targets_files_is_in_its_key():
+    """A package's own folder and the rooms that it names; a target of one file has none."""
+    assert stage("tflite").rooms == ("targets/tflite", "quant")
+    assert stage("onnx").rooms == ()

@@ -51,5 +51,5 @@ def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Pro
 def stage(name: str) -> Stage:
     """The stage of target `name`."""
     module = catalog.load("target", name)
-    package = hasattr(module, "__path__")
-    return Stage(name, module.VERSION, run, tools=module.TOOLS, rooms=(f"targets/{name}",) if package else ())
+    own = (f"targets/{name}",) if hasattr(module, "__path__") else ()
+    return Stage(name, module.VERSION, run, tools=module.TOOLS, rooms=(*own, *getattr(module, "ROOMS", ())))

@@ -3,8 +3,9 @@
 A target is one file or package in this folder, found by its name. It offers ``Options`` (a `Strict` pydantic model),
 ``precisions(options) -> frozenset[Precision]`` (what is certain to be written and judged, so that a recipe without a
 limit for it is refused before any work), ``build(job) -> list[Artifact]``, ``VERSION`` (raised when the same inputs
-would give other files), ``TOOLS`` (the distributions its files depend on) and, where it uses a program of this machine,
-``environment(options)``, a dict that names what was found.
+would give other files), ``TOOLS`` (the distributions its files depend on), ``ROOMS`` (optional: folders of this package
+whose code makes its files, beside its own) and, where it uses a program of this machine, ``environment(options)``, a
+dict that names what was found.
 """
 
 from __future__ import annotations

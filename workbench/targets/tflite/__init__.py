@@ -12,7 +12,8 @@ from workbench.recipe.schema import FieldError, Precision, Strict
 from workbench.targets._target import Artifact, TargetJob
 
 VERSION = 2
-TOOLS: tuple[str, ...] = ("ai-edge-litert", "flatbuffers", "tensorflow", "tensorflow-cpu")
+TOOLS: tuple[str, ...] = ("ai-edge-litert", "flatbuffers", "onnxruntime", "tensorflow", "tensorflow-cpu")
+ROOMS = ("quant",)
 Variant = Literal["fp32", "fp16", "int8", "int16x8"]
 _PRECISION: dict[Variant, Precision] = {"fp32": "float", "fp16": "fp16", "int8": "int8", "int16x8": "int16x8"}
 _ORDER: tuple[Variant, ...] = tuple(_PRECISION)
