@@ -249,6 +249,24 @@ class Quantization(Strict):
     pictures: Annotated[
         Whole | None, Field(ge=2, description="pictures the ranges are measured on; all of the set when left out")
     ] = None
+    equalize: Annotated[
+        bool, Field(description="bring channels, and branches that meet in a Concat, to one range; exact in float")
+    ] = True
+    split: Annotated[
+        dict[InnerTensor, Annotated[Whole, Field(ge=2, le=16)]],
+        Field(description="activations whose range is cut into so many parts, each on channels of its own: finer steps"),
+    ] = {}
+    unroll: Annotated[
+        tuple[InnerTensor, ...],
+        Field(description="sums that are never formed: the convolutions behind read the addends, in this order"),
+    ] = ()
+    correct_bias: Annotated[
+        bool, Field(description="shift each layer's bias by the mean error that quantization gives its output")
+    ] = True
+    rounding: Annotated[
+        Literal["nearest", "optimal"],
+        Field(description="optimal: round weights up or down so that each layer's output stays (GPTQ); slower"),
+    ] = "nearest"
     u16: Annotated[
         tuple[InnerTensor, ...],
         Field(description="activation tensors at 16 bits in <name>.mixed.onnx and on the chip; none: no mixed model"),
@@ -256,9 +274,10 @@ class Quantization(Strict):
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
-        for index, name in enumerate(self.u16):
-            if name in self.u16[:index]:
-                raise FieldError(("u16", index), f"tensor {name!r} is listed twice", "remove one")
+        for key, names in (("unroll", self.unroll), ("u16", self.u16)):
+            for index, name in enumerate(names):
+                if name in names[:index]:
+                    raise FieldError((key, index), f"tensor {name!r} is listed twice", "remove one")
         return self
 
 
