@@ -280,3 +280,15 @@ def test_integers_are_the_same_bytes_in_every_process(tmp_path, capfd):
 def test_each_variant_is_judged_by_its_own_limit():
     """An int16x8 file is held to int16x8, not to what 8 bits may lose."""
     assert precisions(Options(variants=("fp32", "int8", "int16x8"))) == {"float", "int8", "int16x8"}
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e30])
+@pytest.mark.parametrize("variant", ["int8", "int16x8"])
+def test_numbers_at_the_ends_of_float_are_no_trouble(scale, variant, tmp_path):
+    """A dead network, and ones whose values are next to nothing or huge, have grids and answer."""
+    first = ("Conv", [SIZE, rand(4, 3, 3, 3) * np.float32(scale), rand(4) * np.float32(scale)], ["c"], SAME)
+    model = network([first, ("Relu", ["c"], ["r"], {}), ("Conv", ["r", rand(2, 4, 1, 1), rand(2)], ["y"], {})])
+
+    build(target_job(model, tmp_path, variant))
+
+    assert agreement(model, tmp_path / f"net.{variant}.tflite", tmp_path)["y"] > 0.999
