@@ -13,8 +13,10 @@ with optimization off, in float between the grids. What was measured, operator b
   zero point, QuantizeLinear before, and both round halves to even. Ties need scales of simple ratios.
 - One step in one of ten values: Softmax, whose integer kernel works from a table of its own.
 
-So a network that amplifies a single step can answer differently in the two ways, and no more differently than to
-another picture: CPM before any correction moves as far when one pixel changes by 1 of 255.
+Layer by layer, fed with the same tensors, 16 of the 7.3 million values of CPM differ, 67 of 31 million of lightweight
+OpenPose and 18 of 6.2 million of MoveNet, each by one step. A network that amplifies a single step can still answer
+differently in the two ways, no more so than to another picture: CPM before any correction moves as far (cosine 0.985 to
+0.99) when one pixel changes by 1 of 255. With all its tensors at 16 bits the two are equal to the bit.
 
 An interpolating Resize between equal grids is the one form that must not be written plainly: onnxruntime up to 1.23 and
 beyond runs it on the integers, which truncates (half a step too low on average) or, for cubic, fails (its pull request
