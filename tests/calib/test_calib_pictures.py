@@ -23,6 +23,7 @@ from workbench.calib.pictures import (
     hold_out,
     open_picture,
     read_fitted,
+    same_content,
     write_fitted,
 )
 from workbench.errors import RecipeError, ToolError
@@ -224,3 +225,13 @@ def test_no_picture_both_judges_and_calibrates():
 
     assert [path.stem for path in golden] == ["0", "3", "6"]
     assert [path.stem for path in rest] == ["1", "2", "4", "5", "7", "8", "9"]
+
+
+def test_a_copy_of_what_judges_is_in_neither_part(tmp_path):
+    """Content tells: the same bytes under another name are left out, bytes of equal length are not."""
+    paths = [tmp_path / name for name in ("a.png", "b.png", "c.png", "gone.png")]
+    for path, text in zip(paths[:3], ("judge", "other", "judge"), strict=True):
+        path.write_text(text)
+
+    assert same_content(paths[1:], paths[:1]) == (paths[2],)
+    assert hold_out(paths, 1) == ((paths[0],), (paths[1], paths[3]))

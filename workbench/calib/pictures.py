@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from workbench.calib import png
+from workbench.calib.crops import crops as cut
 from workbench.calib.preprocess import fit_picture, upright
 from workbench.engine.progress import Progress, Silent, track
 from workbench.errors import RecipeError, ToolError
@@ -34,10 +35,11 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class FittedReport:
-    """What `write_fitted` did: the pictures written, in the order of their files, and those left out."""
+    """What `write_fitted` did: the pictures used, in order, those left out, and what is in each file, in file order."""
 
     used: tuple[Path, ...]
     skipped: tuple[Unreadable, ...]
+    written: tuple[str, ...]
 
 
 def choose(paths: Sequence[Path], count: int) -> tuple[Path, ...]:
@@ -48,10 +50,23 @@ def choose(paths: Sequence[Path], count: int) -> tuple[Path, ...]:
 
 
 def hold_out(paths: Sequence[Path], samples: int) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """The `samples` pictures a network is judged by, and all others, which it may be calibrated on; never both."""
+    """The `samples` pictures a network is judged by, and the others, which it may be calibrated on; never both.
+
+    A copy of a picture that judges, under another name, is in neither.
+    """
     golden = choose(paths, samples)
     judged = set(golden)
-    return golden, tuple(path for path in paths if path not in judged)
+    others = tuple(path for path in paths if path not in judged)
+    copies = set(same_content(others, golden))
+    return golden, tuple(path for path in others if path not in copies)
+
+
+def same_content(paths: Sequence[Path], others: Sequence[Path]) -> tuple[Path, ...]:
+    """Those of `paths` whose bytes are also those of one of `others`. Only files of equal size are read."""
+    sizes = {_size(path) for path in others} - {-1}
+    near = [path for path in paths if _size(path) in sizes]
+    known = {content(path) for path in others if _size(path) != -1} if near else set()
+    return tuple(path for path in near if content(path) in known)
 
 
 def open_picture(path: Path) -> Image.Image | Unreadable:
@@ -85,7 +100,7 @@ def fingerprint(paths: Sequence[Path], root: Path) -> str:
     total = hashlib.sha256()
     for path in paths:
         name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
-        total.update(f"{name}\0{_content(path)}\n".encode("utf-8", "surrogateescape"))
+        total.update(f"{name}\0{content(path)}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()
 
 
@@ -96,12 +111,15 @@ def write_fitted(
     *,
     count: int,
     minimum: int = 1,
+    crops: int = 0,
     progress: Progress | None = None,
 ) -> FittedReport:
     """Write `choose(paths, count)`, fitted to `spec`, as ``00000.png``, ``00001.png``, ... into `folder`.
 
-    Pictures are 8-bit RGB (grey when `spec.color` is GRAY) without metadata, one in memory at a time; equal input gives
-    equal bytes. Unreadable ones are left out, warned about and reported, not replaced.
+    Each picture is followed by `crops` parts of it (see `calib.crops`), so that the first files of a folder are a fair
+    sample of it. They are the same for every input, and `count` and `minimum` do not count them. Files are 8-bit RGB
+    (grey when `spec.color` is GRAY) without metadata, one picture in memory at a time; equal input gives equal bytes.
+    Unreadable pictures are left out, warned about and reported, not replaced.
 
     Raises:
         RecipeError: fewer than `minimum` could be read.
@@ -111,6 +129,7 @@ def write_fitted(
     chosen = choose(paths, count)
     used: list[Path] = []
     skipped: list[Unreadable] = []
+    written: list[str] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path in track(chosen, says, "pictures"):
@@ -118,8 +137,10 @@ def write_fitted(
             if isinstance(picture, Unreadable):
                 skipped.append(picture)
                 continue
-            (folder / f"{len(used):05d}.png").write_bytes(png.encode(fit_picture(picture, spec)))
             used.append(path)
+            for number, part in enumerate(_parts(picture, path, crops)):
+                (folder / f"{len(written):05d}.png").write_bytes(png.encode(fit_picture(part, spec)))
+                written.append(f"{path.name}, crop {number}" if number else path.name)
     except OSError as error:
         raise ToolError(
             f"cannot write the fitted pictures: {error.strerror}",
@@ -132,7 +153,7 @@ def write_fitted(
         says.warn(f"calibration picture {unreadable.path.name} left out: {unreadable.reason}")
     if len(skipped) > _SHOWN:
         says.warn(f"{len(skipped)} of {len(chosen)} calibration pictures could not be read")
-    return FittedReport(tuple(used), tuple(skipped))
+    return FittedReport(tuple(used), tuple(skipped), tuple(written))
 
 
 def read_fitted(folder: Path) -> Iterator[npt.NDArray[np.uint8]]:
@@ -149,7 +170,15 @@ def read_fitted(folder: Path) -> Iterator[npt.NDArray[np.uint8]]:
         yield pixels.reshape(*pixels.shape[:2], -1)
 
 
-def _content(path: Path) -> str:
+def _parts(picture: Image.Image, path: Path, crops: int) -> Iterator[Image.Image]:
+    """The picture, then its crops."""
+    yield picture
+    if crops:
+        yield from cut(picture, content(path).encode(), crops)
+
+
+def content(path: Path) -> str:
+    """The SHA-256 of a file's content in hexadecimal digits; what is wrong with it when it cannot be read."""
     try:
         if not path.is_file():
             return "missing"
@@ -157,6 +186,13 @@ def _content(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         return f"unreadable: {error.strerror}"
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size if path.is_file() else -1
+    except OSError:
+        return -1
 
 
 def _too_few(found: int, readable: int, minimum: int, skipped: Sequence[Unreadable]) -> RecipeError:

@@ -58,6 +58,7 @@ def show(recipe: Path, overrides: tuple[str, ...], as_json: bool) -> None:
         "fingerprint": fingerprint(found.paths, found.root),
         "parity": [path.name for path in golden],
         "calibration": [path.name for path in used],
+        "crops": spec.crops,
         "unreadable": {entry.path.name: entry.reason for entry in unreadable},
     }
     if as_json:
@@ -66,6 +67,8 @@ def show(recipe: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     click.echo(f"{found.origin}: {len(found.paths)} pictures")
     click.echo(f"parity       {len(golden)}: {', '.join(path.name for path in golden)}")
     click.echo(f"calibration  {len(used)}: {', '.join(path.name for path in used)}")
+    if spec.crops:
+        click.echo(f"crops        {spec.crops} of each that calibrates")
     for entry in unreadable:
         click.echo(f"unreadable   {entry.path.name}: {entry.reason}")
     click.echo(f"fingerprint  {report['fingerprint']}")
@@ -96,11 +99,17 @@ def pack(recipe: Path, overrides: tuple[str, ...], out: Path, form: str) -> None
         with Display(spec.name) as display, tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / spec.name
             fitted = write_fitted(
-                rest, spec, folder, count=calibration.count, minimum=calibration.least, progress=display
+                rest,
+                spec,
+                folder,
+                count=calibration.count,
+                minimum=calibration.least,
+                crops=calibration.crops,
+                progress=display,
             )
             archive = out / f"{spec.name}.tar"
             if form == "image":
                 pack_images(folder, archive)
             else:
                 pack_numpy((to_tensor(picture, spec) for picture in read_fitted(folder)), archive)
-        click.echo(f"{archive}: {len(fitted.used)} pictures")
+        click.echo(f"{archive}: {len(fitted.written)} pictures")

@@ -224,6 +224,13 @@ class Calibration(Strict):
         Field(ge=2, description="fewer readable pictures than this is an error; 8, or count if that is less"),
     ] = None
 
+    crops: Annotated[
+        Whole,
+        Field(
+            ge=0, le=64, description="parts of each picture beside the whole, seeded: people cut off, as in real use"
+        ),
+    ] = 0
+
     @property
     def least(self) -> int:
         """Fewer readable pictures than this is an error."""
@@ -254,7 +261,9 @@ class Quantization(Strict):
     ] = True
     split: Annotated[
         dict[InnerTensor, Annotated[Whole, Field(ge=2, le=16)]],
-        Field(description="activations whose range is cut into so many parts, each on channels of its own: finer steps"),
+        Field(
+            description="activations whose range is cut into so many parts, each on channels of its own: finer steps"
+        ),
     ] = {}
     unroll: Annotated[
         tuple[InnerTensor, ...],
