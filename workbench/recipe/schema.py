@@ -278,7 +278,7 @@ class Quantization(Strict):
     ] = "nearest"
     u16: Annotated[
         tuple[InnerTensor, ...],
-        Field(description="activation tensors at 16 bits in <name>.mixed.onnx and on the chip, e.g. [stage_5/Add]; no spaces"),
+        Field(description="activation tensors at 16 bits in <name>.mixed.onnx and on the chip; no spaces in a name"),
     ] = ()
 
     @model_validator(mode="after")
