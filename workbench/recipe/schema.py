@@ -281,6 +281,10 @@ class Quantization(Strict):
         Field(description="activation tensors at 16 bits in <name>.mixed.onnx and on the chip; no spaces in a name"),
     ] = ()
 
+    def only(self, *keys: str) -> Quantization:
+        """What a stage that reads `keys` sees: the rest at its default, so that changing it runs no such stage anew."""
+        return Quantization.model_validate({key: getattr(self, key) for key in keys})
+
     @model_validator(mode="after")
     def _each_once(self) -> Self:
         for key, names in (("unroll", self.unroll), ("u16", self.u16)):
