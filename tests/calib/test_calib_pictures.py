@@ -18,6 +18,7 @@ from PIL import Image
 from workbench.calib import png
 from workbench.calib.pictures import (
     Unreadable,
+    check_apart,
     choose,
     fingerprint,
     hold_out,
@@ -235,3 +236,15 @@ def test_a_copy_of_what_judges_is_in_neither_part(tmp_path):
 
     assert same_content(paths[1:], paths[:1]) == (paths[2],)
     assert hold_out(paths, 1) == ((paths[0],), (paths[1], paths[3]))
+
+
+def test_a_score_on_calibration_pictures_is_refused(tmp_path):
+    """Four pictures of both sets, one of them renamed: three are named, the fourth is counted."""
+    paths = [tmp_path / f"{index}.png" for index in range(6)]
+    for index, path in enumerate(paths):
+        path.write_text(str(index))
+    (tmp_path / "renamed.png").write_text("0")
+    check_apart(paths[:3], paths[3:])
+    with pytest.raises(RecipeError, match=r"cannot score: renamed.png, 1.png, 2.png and 1 more") as caught:
+        check_apart(paths[:4], [tmp_path / "renamed.png", *paths[1:]])
+    assert caught.value.fix

@@ -69,6 +69,22 @@ def same_content(paths: Sequence[Path], others: Sequence[Path]) -> tuple[Path, .
     return tuple(path for path in near if content(path) in known)
 
 
+def check_apart(calibrates: Sequence[Path], scores: Sequence[Path]) -> None:
+    """Refuse a score that would be measured on what was calibrated with, whatever the files are called.
+
+    Raises:
+        RecipeError: a picture is in both; the first three are named.
+    """
+    both = same_content(scores, calibrates)
+    if both:
+        more = f" and {len(both) - _SHOWN} more" if len(both) > _SHOWN else ""
+        raise RecipeError(
+            f"pictures that calibrate cannot score: {', '.join(path.name for path in both[:_SHOWN])}{more}",
+            fix="take them out of one of the two sets",
+            at=AT,
+        )
+
+
 def open_picture(path: Path) -> Image.Image | Unreadable:
     """The picture in `path`, decoded, upright, in mode RGB, RGBA or L; or why it cannot be read. Never raises."""
     try:
