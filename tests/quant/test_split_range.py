@@ -116,6 +116,25 @@ def test_a_relu_is_split_below_its_top_and_open_above(parts, top):
     same(run(after, X, optimize=False), run(before, X, optimize=False))
 
 
+@pytest.mark.parametrize("bend", ["Clip (c, zero, six)", "Relu (c)"])
+def test_a_depthwise_convolution_gets_a_copy_for_each_part(bend):
+    """No copy makes more channels than it reads, and a Concat joins them."""
+    text = f"""g (float[1,3,8,8] x) => (float[1,2,8,8] y) {{
+        c = Conv <group = 3, pads = [1,1,1,1]> (x, w, b)
+        r = {bend}
+        y = Conv (r, v)
+    }}"""
+    held = {"w": random(3, 1, 3, 3), "b": random(3), "v": random(2, 3, 1, 1)}
+    held |= {"zero": 0.0, "six": 6.0} if "Clip" in bend else {}
+    before, after = model(text, **held), model(text, **held)
+    split_range(after, "r", 3, 6.0)
+    last = bend.split()[0]
+    assert operators(checked(after)) == ["Conv", "Clip", "Conv", "Clip", "Conv", last, "Concat", "Conv"]
+    assert [dims(after, name) for name in ("c/low", "c/low_2", "c/high")] == [(1, 3, 8, 8)] * 3
+    assert dims(after, "r/split") == (1, 9, 8, 8)
+    same(run(after, 5 * X, optimize=False), run(before, 5 * X, optimize=False))
+
+
 def test_a_clip_that_is_never_full_is_split_like_a_relu():
     """When all values stay below 2 of 6, slices of 0.5 serve them; the last one still ends at 6."""
     before, after = clipped(), clipped()

@@ -32,7 +32,8 @@ def split_range(model: ir.Model, tensor: str, parts: int, top: float | None = No
 
     A Clip from 0 to b stays one Conv and one Clip, to b / parts. A Relu, and a Clip whose `top` is far below b, become
     two of each and a Concat: the last slice takes all that lies above, so that nothing is cut off that was not before.
-    The tensor of slices is called ``<tensor>/split``; what is not repeated keeps its name.
+    Behind a Conv with groups there are `parts` of each. The tensor of slices is called ``<tensor>/split``; what is not
+    repeated keeps its name.
 
     Args:
         model: a float graph; changed in place, its shapes inferred anew. Unchanged after an error.
@@ -57,10 +58,12 @@ def split_range(model: ir.Model, tensor: str, parts: int, top: float | None = No
     if not parts * _TINY <= reach <= _HUGE:  # nor is NaN between them
         what = f"tensor {tensor!r} reaches {reach:g}, which is no range to split"
         raise UnsupportedError(what, where=where, fix="split another tensor, or observe it on other pictures")
-    if reach >= _FILLED * place.bound:
-        _evenly(model.graph, place, parts, float(np.float32(place.bound / parts)))
+    filled = reach >= _FILLED * place.bound
+    step = float(np.float32((place.bound if filled else reach) / parts))
+    if filled and _groups(place.conv) == 1:
+        _evenly(model.graph, place, parts, step)
     else:
-        _with_rest(model.graph, place, parts, float(np.float32(reach / parts)))
+        _with_rest(model.graph, place, parts, step)
     shapes.refresh(model)
 
 
@@ -107,7 +110,7 @@ def unfit_reader(node: ir.Node, value: ir.Value) -> str | None:
     """Why the weights of `node` cannot take repeated channels of `value`, or None when they can."""
     if not walk.is_op(node, "Conv") or node.graph is not value.graph or any(v is value for v in node.inputs[1:]):
         return f"{walk.label(node)} reads it"
-    if attributes.integer(node, "group", 1) != 1:
+    if _groups(node) != 1:
         return f"{walk.label(node)} reads it in groups"
     return _unfit_weight(node)
 
@@ -206,7 +209,6 @@ def _unfit_weight(conv: ir.Node) -> str | None:
 def _evenly(graph: ir.Graph, place: _Place, parts: int, step: float) -> None:
     """Slices of one height: the Conv makes them all, slices of a channel side by side, and one Clip cuts them."""
     weight, bias = _held(place.conv)
-    # Side by side, copies of a channel stay in its group, depthwise or not.
     constants.put(graph, place.conv, 1, np.repeat(weight, parts, axis=0), _weight_name(place.conv))
     constants.put(graph, place.conv, 2, _shifted(bias, step, 0, parts), f"{_weight_name(place.conv)}/bias")
     before, value = place.conv.outputs[0], place.bend.outputs[0]
@@ -218,35 +220,38 @@ def _evenly(graph: ir.Graph, place: _Place, parts: int, step: float) -> None:
 
 
 def _with_rest(graph: ir.Graph, place: _Place, parts: int, step: float) -> None:
-    """Slices from below by a Conv and Clip of their own; the old Conv makes the last, up to where it went before."""
+    """Slices from below by Convs and Clips of their own; the old Conv makes the last, up to where it went before."""
     weight, bias = _held(place.conv)
     name = _weight_name(place.conv)
     before, value = place.conv.outputs[0], place.bend.outputs[0]
-    rest = (parts - 1) * step
-    slices = _like(
-        graph,
-        place.conv,
-        f"{before.name}/low",
-        place.conv.inputs[0],
-        constants.add(graph, f"{name}/low", np.repeat(weight, parts - 1, axis=0)),
-        constants.add(graph, f"{name}/low/bias", _shifted(bias, step, 0, parts - 1)),
-    )
+    last = parts - 1
     ends = {"min": 0.0, "max": step}
     bounds = [constants.add(graph, f"{value.name}/low/{end}", np.asarray(at, np.float32)) for end, at in ends.items()]
-    low = ir.node("Clip", [slices.outputs[0], *bounds], name=fresh_node_name(graph, f"{value.name}/low"))
-    low.outputs[0].name = walk.fresh_name(graph, f"{value.name}/low")
-    graph.insert_before(place.conv, [slices, low])
-    constants.put(graph, place.conv, 2, _shifted(bias, step, parts - 1, parts), f"{name}/bias")
+    # One depthwise Conv could make several channels of each, but few kernels are made for that: on CPM the network with
+    # three tensors in 4 parts (18 % more MACs) took 61 % longer in onnxruntime, with copies of the layer 18 to 28 %.
+    runs = [(0, last)] if _groups(place.conv) == 1 else [(at, at + 1) for at in range(last)]
+    slices = []
+    for first, end in runs:
+        rows = constants.add(graph, f"{name}/low", np.repeat(weight, end - first, axis=0))
+        shifts = constants.add(graph, f"{name}/low/bias", _shifted(bias, step, first, end))
+        conv = _like(graph, place.conv, f"{before.name}/low", place.conv.inputs[0], rows, shifts)
+        graph.insert_before(place.conv, conv)
+        low = ir.node("Clip", [conv.outputs[0], *bounds], name=fresh_node_name(graph, f"{value.name}/low"))
+        low.outputs[0].name = walk.fresh_name(graph, f"{value.name}/low")
+        graph.insert_before(place.conv, low)
+        slices.append(low.outputs[0])
+    constants.put(graph, place.conv, 2, _shifted(bias, step, last, parts), f"{name}/bias")
     if not math.isinf(place.bound):
-        constants.put(graph, place.bend, 2, np.asarray(place.bound - rest, np.float32), f"{value.name}/high/max")
-    split = ir.node("Concat", [low.outputs[0], value], attributes={"axis": 1})
+        rest = np.asarray(place.bound - last * step, np.float32)
+        constants.put(graph, place.bend, 2, rest, f"{value.name}/high/max")
+    split = ir.node("Concat", [*slices, value], attributes={"axis": 1})
     split.name = fresh_node_name(graph, f"{value.name}/split")
     split.outputs[0].name = walk.fresh_name(graph, f"{value.name}/split")
     graph.insert_after(place.bend, split)
     for node in place.readers:
         columns = _held(node)[0]
-        repeated = np.concatenate([np.repeat(columns, parts - 1, axis=1), columns], axis=1)
-        constants.put(graph, node, 1, repeated, _weight_name(node))
+        repeated = [np.repeat(columns, end - first, axis=1) for first, end in (*runs, (last, parts))]
+        constants.put(graph, node, 1, np.concatenate(repeated, axis=1), _weight_name(node))
         node.replace_input_with(0, split.outputs[0])
     for made in (before, value):
         made.name = walk.fresh_name(graph, f"{made.name}/high")
@@ -270,6 +275,10 @@ def _shifted(bias: constants.Array, step: float, first: int, last: int) -> const
     """The biases of slices `first` to `last` - 1 of each channel, side by side."""
     shifts = step * np.arange(first, last, dtype=np.float64)
     return (bias.astype(np.float64)[:, np.newaxis] - shifts).reshape(-1).astype(np.float32)
+
+
+def _groups(conv: ir.Node) -> int:
+    return attributes.integer(conv, "group", 1)
 
 
 def _weight_name(conv: ir.Node) -> str:
