@@ -1,6 +1,6 @@
 """Read this first: the ordered stages, from a recipe to checked artifacts.
 
-    fetch > pictures > export > simplify > surgery > calibrate > quantize > targets > parity > report > publish
+    fetch > pictures > export > simplify > surgery > bake > calibrate > quantize > targets > parity > report > publish
 
 `plan` checks every name and says what would run and why; `convert` runs it. A stage sees its slice of the recipe, the
 folders of the steps it needs and an empty folder of its own; only this file knows them all.
@@ -27,6 +27,7 @@ from workbench.recipe.load import LoadedRecipe
 from workbench.recipe.schema import Recipe
 from workbench.stages import (
     _swap,
+    bake,
     calibrate,
     export,
     fetch,
@@ -204,10 +205,15 @@ def steps(loaded: LoadedRecipe, weights: Weights | None, store: Store) -> list[S
     planned = [pictured, exported, simplified, operated]
     ready: tuple[Step, ...] = (pictured, operated)
     if recipe.quantization is not None:
-        calibrated = Step(calibrate.STAGE, calibrate.Settings(recipe.quantization), needs=(pictured, operated))
-        quantized = Step(quantize.STAGE, quantize.Settings(recipe.quantization), needs=(operated, calibrated))
-        planned += [calibrated, quantized]
-        ready = (*ready, calibrated, quantized)
+        baked = Step(bake.STAGE, bake.Settings.of(recipe.quantization), needs=(pictured, operated))
+        calibrated = Step(
+            calibrate.STAGE, calibrate.Settings.of(recipe.quantization), needs=(pictured, operated, baked)
+        )
+        quantized = Step(
+            quantize.STAGE, quantize.Settings.of(recipe.quantization), needs=(operated, baked, calibrated)
+        )
+        planned += [baked, calibrated, quantized]
+        ready = (*ready, baked, calibrated, quantized)
     targets = [
         Step(target.stage(call.name), target.Settings(recipe.name, call, environment(call.name, call.options)), ready)
         for call in recipe.targets

@@ -26,9 +26,14 @@ class Settings:
 
     quantization: Quantization
 
+    @classmethod
+    def of(cls, quantization: Quantization) -> Settings:
+        """Its part of `quantization`."""
+        return cls(quantization.only("method", "percentile", "pictures"))
+
 
 def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Progress) -> None:
-    """Write ``ranges.json``: for every tensor of the canonical graph, the range that the recipe's method chooses.
+    """Write ``ranges.json``: for every tensor of the baked graph, the range that the recipe's method chooses.
 
     Raises:
         ToolError: there are fewer than two pictures, or as `observe`, which names a picture by its own file name.
@@ -42,7 +47,7 @@ def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Pro
             f"{total or 'no'} calibration picture{'s' * (total != 1)}: ranges are measured on at least {_LEAST}",
             fix="add pictures to calibration.pictures, or raise calibration.count",
         )
-    model, samples = inputs["surgery"] / "model.onnx", islice(feeds(folder, specs), total)
+    model, samples = inputs["bake"] / "model.onnx", islice(feeds(folder, specs), total)
     names, partial = _names(inputs["pictures"]), inputs.get("partial")
     method = settings.quantization.method
     if method == "MinMax":

@@ -28,6 +28,11 @@ class Settings:
 
     quantization: Quantization
 
+    @classmethod
+    def of(cls, quantization: Quantization) -> Settings:
+        """Its part of `quantization`."""
+        return cls(quantization.only("u16"))
+
 
 def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Progress) -> None:
     """Write ``model.onnx``, the QDQ graph, all at 8 bits; where the recipe names tensors at 16 also ``mixed.onnx``.
@@ -37,7 +42,7 @@ def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Pro
     Raises:
         RecipeError: a name of ``quantization.u16`` is no activation of this graph, or inside an operator.
     """
-    model = io.read(inputs.get("bake", inputs["surgery"]) / "model.onnx")
+    model = io.read(inputs["bake"] / "model.onnx")
     ranges = Ranges.from_json((inputs["calibrate"] / "ranges.json").read_text("utf-8"))
     u16 = settings.quantization.u16
     if u16:
