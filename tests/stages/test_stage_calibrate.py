@@ -30,12 +30,12 @@ SPECS = (InputSpec(name="image", shape=(1, 3, 32, 48), mean=(128,), std=(256,)),
 
 def prepared(tmp_path, pictures, model):
     """A network and pictures, as earlier stages leave them."""
-    folders = {name: tmp_path / name for name in ("surgery", "pictures")}
+    folders = {name: tmp_path / name for name in ("surgery", "bake", "pictures")}
     fitted = folders["pictures"] / "calibration" / "image"
-    for folder in (folders["surgery"], fitted):
+    for folder in (folders["surgery"], folders["bake"], fitted):
         folder.mkdir(parents=True)
     _files.write_inputs(folders["surgery"], SPECS)
-    (folders["surgery"] / "model.onnx").write_bytes(model.SerializeToString())
+    (folders["bake"] / "model.onnx").write_bytes(model.SerializeToString())
     for index, pixels in enumerate(pictures):
         Image.fromarray(pixels.astype(np.uint8)).save(fitted / f"{index:05d}.png")
     used = [f"photo {index}.jpg" for index in range(len(pictures))]
@@ -65,7 +65,7 @@ def written(inputs, folder, **quantization):
 def test_minmax_writes_what_is_observed(inputs, tmp_path):
     """The file of MinMax is the bytes of `observe`, whatever the percentile says."""
     samples = feeds(inputs["pictures"] / "calibration", SPECS)
-    expected = observe(inputs["surgery"] / "model.onnx", samples, progress=Silent()).to_json()
+    expected = observe(inputs["bake"] / "model.onnx", samples, progress=Silent()).to_json()
     assert written(inputs, tmp_path / "a") == expected
     assert written(inputs, tmp_path / "b", percentile=50) == expected
 
@@ -74,7 +74,7 @@ def test_minmax_writes_what_is_observed(inputs, tmp_path):
 def test_other_methods_choose_from_histograms(inputs, tmp_path, method):
     """Every tensor gets the range of the recipe's method; the number of samples is that of the recipe."""
     samples = list(feeds(inputs["pictures"] / "calibration", SPECS))[:3]
-    seen = observe_histograms(inputs["surgery"] / "model.onnx", samples, progress=Silent())
+    seen = observe_histograms(inputs["bake"] / "model.onnx", samples, progress=Silent())
     text = written(inputs, tmp_path / "out", method=method, pictures=3, percentile=95)
     assert text == choose(seen, method, percentile=95).to_json()
     found = Ranges.from_json(text)

@@ -34,12 +34,13 @@ def inputs(tmp_path):
     relu = next(node for node in proto.graph.node if node.op_type == "Relu")
     relu.input[0] = norm.input[0]
     proto.graph.node.remove(norm)
-    for folder in ("surgery", "calibrate"):
+    for folder in ("surgery", "bake", "calibrate"):
         (tmp_path / folder).mkdir()
-    onnx.save(proto, tmp_path / "surgery/model.onnx")
+    for folder in ("surgery", "bake"):
+        onnx.save(proto, tmp_path / folder / "model.onnx")
     ranges = Ranges({name: Range(-1, 2) for name in ("image", "a", "c", "heat")}, 4)
     (tmp_path / "calibrate/ranges.json").write_text(ranges.to_json())
-    return {name: tmp_path / name for name in ("surgery", "calibrate")}
+    return {name: tmp_path / name for name in ("surgery", "bake", "calibrate")}
 
 
 def write(inputs, tmp_path, progress=None, **quantization):
@@ -75,22 +76,20 @@ def test_names_make_a_mixed_graph_and_its_price(inputs, tmp_path):
     ]
 
 
-def test_the_baked_graph_is_taken_where_there_is_one(inputs, tmp_path):
-    """Weights that were made ready for 8 bits are the ones that are quantized."""
-    baked = tmp_path / "bake"
-    baked.mkdir()
+def test_the_baked_graph_is_the_one_that_is_quantized(inputs, tmp_path):
+    """Weights that were made ready for 8 bits are taken, not those of surgery."""
     model = io.read(inputs["surgery"] / "model.onnx")
     model.graph.name = "baked"
-    io.write(model, baked / "model.onnx")
-    out = write({**inputs, "bake": baked}, tmp_path, u16=("c",))
+    io.write(model, inputs["bake"] / "model.onnx")
+    out = write(inputs, tmp_path, u16=("c",))
     assert {onnx.load(out / name).graph.name for name in ("model.onnx", "mixed.onnx")} == {"baked"}
 
 
 def test_the_mark_of_seeded_weights_is_in_both(inputs, tmp_path):
     """A network nobody should ship says so in every file made from it."""
-    model = io.read(inputs["surgery"] / "model.onnx")
+    model = io.read(inputs["bake"] / "model.onnx")
     io.mark_not_deployable(model, "seeded")
-    io.write(model, inputs["surgery"] / "model.onnx")
+    io.write(model, inputs["bake"] / "model.onnx")
     out = write(inputs, tmp_path, u16=("c",))
     assert [io.not_deployable(onnx.load(out / name)) for name in ("model.onnx", "mixed.onnx")] == ["seeded"] * 2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -14,9 +15,10 @@ from workbench.errors import RecipeError, ToolError, UnsupportedError
 from workbench.graph import io
 from workbench.quant import sweep
 from workbench.quant.channel_stats import observe_channels
-from workbench.quant.equalize import Report as Equalized
 from workbench.quant.equalize import LIMIT, equalize, largest_difference
+from workbench.quant.equalize import Report as Equalized
 from workbench.quant.observe import observe
+from workbench.quant.ranges import Ranges
 from workbench.quant.split_range import split_range
 from workbench.quant.unroll_sum import unroll_sum
 from workbench.recipe.schema import Quantization
@@ -49,13 +51,17 @@ class Report:
         """A few lines for people."""
         lines = []
         if self.equalized is not None:
-            lines.append(f"equalized: {len(self.equalized.changed)} tensors changed, {len(self.equalized.declined)} left")
+            lines.append(
+                f"equalized: {len(self.equalized.changed)} tensors changed, {len(self.equalized.declined)} left"
+            )
         if self.unrolled:
             lines.append(f"unrolled: {len(self.unrolled)} sums")
         if self.split:
             lines.append(f"split: {len(self.split)} ranges, into {sum(self.split.values())} parts")
         if self.swept is not None:
-            lines.append(f"swept: {len(self.swept.layers)} layers on {self.swept.used} pictures, {len(self.swept.left)} left")
+            lines.append(
+                f"swept: {len(self.swept.layers)} layers on {self.swept.used} pictures, {len(self.swept.left)} left"
+            )
         return lines
 
     def to_json(self) -> dict[str, object]:
@@ -70,7 +76,12 @@ class Report:
 
 
 def bake(
-    model: ir.Model, samples: Sequence[Mapping[str, Array]], settings: Quantization, *, progress: Progress
+    model: ir.Model,
+    samples: Sequence[Mapping[str, Array]],
+    settings: Quantization,
+    *,
+    progress: Progress,
+    labels: Sequence[str] = (),
 ) -> Report:
     """Prepare `model`, in place, as `settings` says; with all of it switched off nothing changes.
 
@@ -78,14 +89,17 @@ def bake(
     Then bias correction and rounding, which answer the errors of 8 bits and do change it.
 
     Args:
-        model: a float graph with static shapes.
-        samples: the calibration pictures, each {input: array}.
+        model: a float graph with static shapes; half changed after an error.
+        samples: the calibration pictures, each {input: array}; asked for one at a time, and several times each. The
+            sweep keeps the tensors of as many as fit into `sweep.BUDGET`.
         settings: the recipe's section.
         progress: told what is being done.
+        labels: what to call the samples in an error, e.g. the names of their files.
 
     Raises:
         RecipeError: a tensor of `settings.split` or `settings.unroll` cannot be; `at` is its key.
-        ToolError: fewer than two pictures, a value that is not finite, or a rewrite that changed the float outputs.
+        ToolError: fewer than two pictures, an activation that is NaN or infinite (the first such tensor and picture are
+            named), or a rewrite that changed the float outputs.
         UnsupportedError: as `activations`.
     """
     optimizes = settings.correct_bias or settings.rounding == "optimal"
@@ -96,24 +110,27 @@ def bake(
             f"{len(samples) or 'no'} calibration picture{'s' * (len(samples) != 1)}: at least {_LEAST} are needed",
             fix="add pictures to calibration.pictures, or raise calibration.count",
         )
-    before = io.from_bytes(io.to_bytes(model))
+    before = io.to_bytes(model)
     for index, name in enumerate(settings.unroll):
         _at(("unroll", index), unroll_sum, model, name)
     equalized = None
     if settings.equalize:
-        stats = observe_channels(model, samples, progress=progress, total=len(samples))
+        stats = observe_channels(model, samples, progress=progress, total=len(samples), labels=labels)
         equalized = equalize(model, stats, samples[:_CHECKED])
     if settings.split:
-        _split(model, samples, settings.split, progress)
-    difference = largest_difference(before, model, samples[:_CHECKED])
+        tops = observe(io.to_bytes(model), samples, progress=progress, total=len(samples), labels=labels)
+        _split(model, tops, settings.split)
+    difference = largest_difference(io.from_bytes(before), model, samples[:_CHECKED])
+    if math.isnan(difference):  # unless the network itself makes it, in which case this names where
+        observe(before, samples[:_CHECKED], progress=progress, labels=labels)
     if not difference <= LIMIT:
         raise ToolError(
             f"preparing the graph changed its float outputs by {difference:.1e} of their largest value",
-            fix="quantization: {equalize: false} goes without; please report this network",
+            fix="quantization: {equalize: false, split: {}, unroll: []} goes without; please report this network",
         )
     swept = None
     if optimizes:
-        ranges = observe(io.to_bytes(model), samples, progress=progress, total=len(samples))
+        ranges = observe(io.to_bytes(model), samples, progress=progress, total=len(samples), labels=labels)
         swept = sweep.bake(
             model,
             ranges,
@@ -125,11 +142,8 @@ def bake(
     return Report(settings.unroll, equalized, dict(settings.split), difference, swept)
 
 
-def _split(
-    model: ir.Model, samples: Sequence[Mapping[str, Array]], parts: Mapping[str, int], progress: Progress
-) -> None:
-    """Split each of `parts`, all tops measured on the graph as it is before the first."""
-    tops = observe(io.to_bytes(model), samples, progress=progress, total=len(samples))
+def _split(model: ir.Model, tops: Ranges, parts: Mapping[str, int]) -> None:
+    """Split each of `parts`; `tops` are of the graph as it is before the first."""
     for name, count in parts.items():
         top = float(np.float32(tops[name].high)) if name in tops else None
         _at(("split", name), split_range, model, name, count, top)
@@ -140,5 +154,8 @@ def _at(key: tuple[str | int, ...], rewrite: Callable[..., None], *arguments: ob
     try:
         rewrite(*arguments)
     except UnsupportedError as error:
-        what = f"quantization.{key[0]}: {error.what}"
-        raise RecipeError(what, where=error.where, fix=error.fix, at=("quantization", *key)) from error
+        # The place of such an error is a line of the recipe, which the pipeline knows; so its node goes into the text.
+        listed = f"[{key[1]}]" if isinstance(key[1], int) else ""
+        node = f" ({error.where})" if error.where else ""
+        what = f"quantization.{key[0]}{listed}: {error.what}{node}"
+        raise RecipeError(what, fix=error.fix, at=("quantization", *key)) from error
