@@ -34,7 +34,7 @@ parity:
 # last line
 """
 SECTION = "quantization: {method: MinMax}\n"
-TUNED = {"method": "KL", "equalize": True, "split": {"a/b": 4}, "unroll": [], "u16": ["/x/Add_output_0", "317"]}
+TUNED = {"u16": ["/x/Add_output_0", "317"], "method": "KL", "equalize": True, "split": {"a/b": 4}, "unroll": []}
 WRITTEN = """\
 quantization:
   method: KL
@@ -80,6 +80,14 @@ def test_comments_of_the_section_go_and_are_named():
 
     assert done.lost == ("# why", "# all", "# plain", "# unroll: [c]")
     assert done.text == RECIPE.replace(SECTION, WRITTEN + "# of the targets\n")
+
+
+def test_a_note_is_a_comment_that_the_next_rewriting_takes_away():
+    """It speaks of these settings only."""
+    noted = rewrite(RECIPE, TUNED, note="untuned").text
+
+    assert noted == RECIPE.replace(SECTION, WRITTEN.replace("quantization:", "quantization:   # untuned"))
+    assert rewrite(noted, TUNED) == rewriting.Rewritten(RECIPE.replace(SECTION, WRITTEN), ("# untuned",))
 
 
 def test_line_ends_of_windows_stay():

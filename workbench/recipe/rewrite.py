@@ -28,7 +28,7 @@ from workbench.recipe.schema import Limits, Quantization, Recipe
 KEY = "quantization"
 WIDTH = 100  # a list that does not fit gets a line for each entry
 _BEFORE = ("calibration", "surgery", "joints", "outputs", "inputs")  # what a new section is put behind, best first
-_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./\-]*")
+_PLAIN = re.compile(r"[A-Za-z_/.](?:[A-Za-z0-9_./\- ]*[A-Za-z0-9_./\-])?")
 _COMMENT = re.compile(r"(?:^|(?<=\s))#.*", re.MULTILINE)
 _ODD_ENDS = re.compile(r"\r(?!\n)|[\x85\u2028\u2029]")  # line ends for YAML, but not for what counts lines here
 
@@ -41,13 +41,17 @@ class Rewritten:
     lost: tuple[str, ...] = ()
 
 
-def lines(settings: Mapping[str, Any]) -> list[str]:
+def lines(settings: Mapping[str, Any], note: str = "") -> list[str]:
     """`settings` as the lines of a section, its key first; empty lists and mappings are left out, as they say nothing.
 
-    A list or mapping is written on one line where it fits, and otherwise with a line for each entry.
+    They stand in the order of the schema; a list or mapping is on one line where it fits, and otherwise has a line for
+    each entry. `note` becomes a comment behind the key.
     """
-    found = [f"{KEY}:"]
-    for key, value in settings.items():
+    remark = f"   # {note}" if note else ""
+    found = [f"{KEY}:{remark}"]
+    order = list(Quantization.model_fields)
+    for key in sorted(settings, key=lambda name: order.index(name) if name in order else len(order)):
+        value = settings[key]
         if isinstance(value, Mapping):
             entries = [f"{scalar(name)}: {scalar(entry)}" for name, entry in value.items()]
             short, starts = f"{{{', '.join(entries)}}}", ""
@@ -61,7 +65,7 @@ def lines(settings: Mapping[str, Any]) -> list[str]:
             found.append(f"  {key}: {short}")
         elif entries:
             found += [f"  {key}:", *(f"    {starts}{entry}" for entry in entries)]
-    return found if len(found) > 1 else [f"{KEY}: {{}}"]
+    return found if len(found) > 1 else [f"{KEY}: {{}}{remark}"]
 
 
 def scalar(value: Any) -> str:
@@ -85,7 +89,12 @@ def limit_below(measured: float) -> float:
 
 
 def rewrite(
-    text: str, settings: Mapping[str, Any], limits: Mapping[str, float] | None = None, *, file: str = "recipe"
+    text: str,
+    settings: Mapping[str, Any],
+    limits: Mapping[str, float] | None = None,
+    *,
+    note: str = "",
+    file: str = "recipe",
 ) -> Rewritten:
     """`text` with `settings` as its quantization section, and with a line for each of `limits` that is not there.
 
@@ -93,6 +102,7 @@ def rewrite(
         text: a recipe in YAML; its line ends stay what they are.
         settings: all of the section.
         limits: {precision: least cosine}, put under ``parity.limits`` where the recipe says nothing of the precision.
+        note: a comment behind the section's key.
         file: what to call the recipe in errors.
 
     Raises:
@@ -100,7 +110,7 @@ def rewrite(
             in braces); the reason is told.
     """
     root = _Document(text, file)
-    edits = [root.section(lines(settings))]
+    edits = [root.section(lines(settings, note))]
     for precision, cosine in (limits or {}).items():
         edits += root.limit(precision, cosine)
     lost = root.comments(edits[0][0], edits[0][1])
@@ -111,7 +121,12 @@ def rewrite(
 
 
 def write(
-    path: Path, settings: Mapping[str, Any], limits: Mapping[str, float] | None = None, *, meant: Recipe | None = None
+    path: Path,
+    settings: Mapping[str, Any],
+    limits: Mapping[str, float] | None = None,
+    *,
+    note: str = "",
+    meant: Recipe | None = None,
 ) -> Rewritten:
     """Rewrite the recipe in `path`, once it is sure that it will load as the same recipe with these settings.
 
@@ -119,6 +134,7 @@ def write(
         path: the file; where it is a link, what it leads to is written.
         settings: as `rewrite`.
         limits: as `rewrite`.
+        note: as `rewrite`.
         meant: the recipe the settings were found for; if the file is another one by now, it is left alone.
 
     Raises:
@@ -136,7 +152,7 @@ def write(
     except OSError as error:
         raise _unwritable(error, path) from error
     mark = b"\xef\xbb\xbf" if raw.startswith(b"\xef\xbb\xbf") else b""
-    done = rewrite(raw[len(mark) :].decode("utf-8"), settings, limits, file=str(path))
+    done = rewrite(raw[len(mark) :].decode("utf-8"), settings, limits, note=note, file=str(path))
     aside = here.with_name(f".{here.stem}.{os.getpid()}.yaml")
     try:
         aside.write_bytes(mark + done.text.encode("utf-8"))
