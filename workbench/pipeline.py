@@ -9,10 +9,12 @@ folders of the steps it needs and an empty folder of its own; only this file kno
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from workbench import catalog
 from workbench.calib.pictures import fingerprint
@@ -23,8 +25,9 @@ from workbench.engine.stage import OutsideFile, Step, digest
 from workbench.engine.store import Store, default_home
 from workbench.errors import RecipeError, RecipeErrors, ToolError, WorkbenchError
 from workbench.pose.skeletons import skeleton
+from workbench.quant.search import Budget
 from workbench.recipe.load import LoadedRecipe
-from workbench.recipe.schema import Recipe
+from workbench.recipe.schema import Quantization, Recipe
 from workbench.stages import (
     _swap,
     bake,
@@ -36,6 +39,7 @@ from workbench.stages import (
     publish,
     quantize,
     report,
+    search,
     simplify,
     surgery,
     target,
@@ -128,6 +132,41 @@ def convert(loaded: LoadedRecipe, request: Request, store: Store, reporter: Repo
             return attempt()
 
 
+def tune(loaded: LoadedRecipe, request: Request, store: Store, reporter: Reporter, budget: Budget) -> Mapping[str, Any]:
+    """Search the quantization settings of a recipe within `budget`; the steps before it run as in `convert`.
+
+    Returns:
+        what ``search.json`` says: see `workbench.quant.search.Choice`. Its ``quantization`` is the section to write.
+
+    Raises:
+        WorkbenchError: as `convert`. What is done stays in the store, so that the next run goes on.
+    """
+    with located(loaded):
+        check(loaded, store)
+        reporter.begin("fetch")
+        found = fetch.get(
+            loaded,
+            given=request.weights,
+            mirrors=request.mirrors,
+            home=store.home,
+            require=request.require_weights,
+            progress=reporter,
+        )
+        recipe = loaded.recipe
+        planned = {step.name: step for step in steps(loaded, found, store)}
+        before = [planned[name] for name in ("pictures", "export", "simplify", "surgery")]
+        settings = search.Settings(
+            recipe.quantization or Quantization(),
+            budget,
+            tuple(output.name for output in recipe.outputs if output.meaning == "heatmap"),
+            len(skeleton(recipe.joints).joints),
+        )
+        searched = Step(search.STAGE, settings, needs=(planned["pictures"], planned["surgery"]))
+        done = run([*before, searched], store, _key(loaded), reporter)
+        choice: dict[str, Any] = json.loads((done["search"].files / "search.json").read_text("utf-8"))
+        return choice
+
+
 def picture_set(loaded: LoadedRecipe, store: Store) -> PictureSet:
     """The pictures of a recipe; where the drawn people are not beside the package, they are drawn into the store.
 
@@ -209,9 +248,7 @@ def steps(loaded: LoadedRecipe, weights: Weights | None, store: Store) -> list[S
         calibrated = Step(
             calibrate.STAGE, calibrate.Settings.of(recipe.quantization), needs=(pictured, operated, baked)
         )
-        quantized = Step(
-            quantize.STAGE, quantize.Settings.of(recipe.quantization), needs=(operated, baked, calibrated)
-        )
+        quantized = Step(quantize.STAGE, quantize.Settings.of(recipe.quantization), needs=(operated, baked, calibrated))
         planned += [baked, calibrated, quantized]
         ready = (*ready, baked, calibrated, quantized)
     targets = [
