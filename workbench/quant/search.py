@@ -30,6 +30,7 @@ from workbench.recipe.schema import Quantization
 APART = 4.0
 """Branches of a Concat whose ranges differ by more than this factor are in conflict."""
 
+_MEASURED = 8  # judging pictures, evenly spread, for single grids; there are hundreds to try
 _ROUNDS = 2  # of measuring and splitting; what is split once shows what was hidden behind it
 _METHODS = ("Percentile", "MSE", "KL")
 _CLEARLY = 1e-3  # of cosine: what a calibration method has to gain; less is the luck of a few pictures
@@ -141,7 +142,7 @@ def search(
     Args:
         model: the canonical float graph; unchanged but for inferred shapes.
         samples: the calibration pictures, each {input: array}.
-        judging: pictures that answers are compared on, hard ones among them; none of those that judge the recipe.
+        judging: pictures that answers are compared on, easy ones, then hard ones; none of those that judge the recipe.
         judge: makes the float answers to `judging` ready to be compared with.
         base: the recipe's section; what the search does not decide stays as it is.
         budget: how far to go.
@@ -311,7 +312,8 @@ class _Search:
 
     def _measure(self, model: ir.Model, ranges: Mapping[str, Range]) -> tuple[Sensitivity, ...]:
         bench = self._bench
-        return sensitivity(model, ranges, bench.judging, bench.judge, progress=self._progress, partial=self._partial)
+        some = bench.judging[:: max(1, len(bench.judging) // _MEASURED)]
+        return sensitivity(model, ranges, some, bench.judge, progress=self._progress, partial=self._partial)
 
     def _sensitive(self) -> Iterator[tuple[str, float, str]]:
         """What was measured on the equalized graph and is split, unrolled or large; then what is at 16 bits."""

@@ -82,18 +82,21 @@ def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Pro
 
 
 def _judging(folder: Path, specs: Sequence[InputSpec], wanted: int) -> Iterator[Feeds]:
-    """Half of `wanted` calibration pictures as they are, evenly spread, and a crop of as many others in between."""
+    """Half of `wanted` calibration pictures as they are, evenly spread, then a crop of as many others in between."""
     files = sorted((folder / specs[0].name).glob("*.png"))
     half = max(1, wanted // 2)
     whole = choose(files, half)
     cut = choose([path for path in files if path not in whole] or files, half)
-    for index, fitted in enumerate(zip(*(read_fitted(folder / spec.name) for spec in specs), strict=True)):
-        pairs = list(zip(specs, fitted, strict=True))
-        if files[index] in whole:
-            yield {spec.name: to_tensor(pixels, spec) for spec, pixels in pairs}
-        if files[index] in cut:
-            key = fitted[0].tobytes()
-            yield {spec.name: to_tensor(_crop(pixels, spec, key), spec) for spec, pixels in pairs}
+    for chosen, change in ((whole, _as_it_is), (cut, _crop)):
+        for index, fitted in enumerate(zip(*(read_fitted(folder / spec.name) for spec in specs), strict=True)):
+            if files[index] in chosen:
+                key = fitted[0].tobytes()
+                pairs = zip(specs, fitted, strict=True)
+                yield {spec.name: to_tensor(change(pixels, spec, key), spec) for spec, pixels in pairs}
+
+
+def _as_it_is(pixels: Pixels, spec: InputSpec, key: bytes) -> Pixels:
+    return pixels
 
 
 def _crop(pixels: Pixels, spec: InputSpec, key: bytes) -> Pixels:
