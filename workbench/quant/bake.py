@@ -14,12 +14,13 @@ from workbench.engine.progress import Progress
 from workbench.errors import RecipeError, ToolError, UnsupportedError
 from workbench.graph import io
 from workbench.quant import sweep
+from workbench.quant.activations import activations
 from workbench.quant.channel_stats import observe_channels
 from workbench.quant.equalize import LIMIT, equalize, largest_difference
 from workbench.quant.equalize import Report as Equalized
 from workbench.quant.observe import observe
 from workbench.quant.ranges import Ranges
-from workbench.quant.split_range import split_range
+from workbench.quant.split_range import FEWEST, split_range, splittable
 from workbench.quant.unroll_sum import unroll_sum
 from workbench.recipe.schema import Quantization
 
@@ -111,8 +112,12 @@ def bake(
             fix="add pictures to calibration.pictures, or raise calibration.count",
         )
     before = io.to_bytes(model)
+    activations(io.from_bytes(before))  # refuses what cannot be quantized, before anything runs it
     for index, name in enumerate(settings.unroll):
         _at(("unroll", index), unroll_sum, model, name)
+    known = splittable(model) if settings.split else ()
+    for name in (name for name in settings.split if name not in known):  # told before any picture is looked at
+        _at(("split", name), split_range, model, name, FEWEST)
     equalized = None
     if settings.equalize:
         stats = observe_channels(model, samples, progress=progress, total=len(samples), labels=labels)
@@ -120,14 +125,9 @@ def bake(
     if settings.split:
         tops = observe(io.to_bytes(model), samples, progress=progress, total=len(samples), labels=labels)
         _split(model, tops, settings.split)
-    difference = largest_difference(io.from_bytes(before), model, samples[:_CHECKED])
-    if math.isnan(difference):  # unless the network itself makes it, in which case this names where
-        observe(before, samples[:_CHECKED], progress=progress, labels=labels)
-    if not difference <= LIMIT:
-        raise ToolError(
-            f"preparing the graph changed its float outputs by {difference:.1e} of their largest value",
-            fix="quantization: {equalize: false, split: {}, unroll: []} goes without; please report this network",
-        )
+    difference = 0.0
+    if settings.unroll or settings.equalize or settings.split:
+        difference = _difference(before, model, samples[:_CHECKED], progress, labels)
     swept = None
     if optimizes:
         ranges = observe(io.to_bytes(model), samples, progress=progress, total=len(samples), labels=labels)
@@ -140,6 +140,26 @@ def bake(
             progress=progress,
         )
     return Report(settings.unroll, equalized, dict(settings.split), difference, swept)
+
+
+def _difference(
+    before: bytes, after: ir.Model, samples: Sequence[Mapping[str, Array]], progress: Progress, labels: Sequence[str]
+) -> float:
+    """How far the float outputs moved, which is no more than `LIMIT`.
+
+    Raises:
+        ToolError: it is more, or an activation is not finite.
+    """
+    with np.errstate(invalid="ignore"):  # Inf less Inf, told by name below
+        difference = largest_difference(io.from_bytes(before), after, samples)
+    if math.isnan(difference):
+        observe(before, samples, progress=progress, labels=labels)
+    if not difference <= LIMIT:
+        raise ToolError(
+            f"preparing the graph changed its float outputs by {difference:.1e} of their largest value",
+            fix="quantization: {equalize: false, split: {}, unroll: []} goes without; please report this network",
+        )
+    return difference
 
 
 def _split(model: ir.Model, tops: Ranges, parts: Mapping[str, int]) -> None:
