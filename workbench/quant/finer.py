@@ -7,14 +7,14 @@ budget is used.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
 from workbench.graph import walk
 from workbench.quant.sensitivity import Sensitivity
-from workbench.quant.split_range import splittable, unfit_reader
+from workbench.quant.split_range import macs, splittable, unfit_reader
 from workbench.quant.unroll_sum import unrollable
 
 PARTS = (1, 2, 4, 8, 16)
@@ -39,33 +39,47 @@ class Finer:
 
 @dataclass(frozen=True)
 class Sum:
-    """A sum that no grid needs to hold, once the sums that read it are unrolled too.
+    """A sum that no grid needs to hold, once the sums that read it are unrolled too: its addends and these sums."""
 
-    Attributes:
-        macs: of the convolutions that read it, for one addend.
-        addends: how many it has.
-        into: the sums it is an addend of.
-    """
-
-    macs: int
-    addends: int
+    addends: tuple[str, ...]
     into: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """What can be made finer: by tensor to split the multiplications of each part beyond the first, and the sums."""
+class Layer:
+    """A convolution: its multiplications, the tensor it reads, and the one it makes with its Relu or Clip."""
 
-    split: Mapping[str, int]
+    macs: int
+    reads: str
+    makes: str
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What can be made finer in a network: tensors to split, sums to unroll, and the layers that become larger."""
+
+    split: tuple[str, ...]
     sums: Mapping[str, Sum]
+    layers: tuple[Layer, ...]
+
+    def macs(self, parts: Mapping[str, int], unrolled: Collection[str]) -> int:
+        """Multiplications of all layers with these parts and sums; a layer with both around it has their product."""
+
+        def width(name: str) -> int:
+            if name in unrolled:
+                return sum(width(addend) for addend in self.sums[name].addends)
+            return parts.get(name, 1)
+
+        return sum(layer.macs * width(layer.reads) * parts.get(layer.makes, 1) for layer in self.layers)
 
 
 def candidates(model: ir.Model) -> Candidates:
     """What can be made finer in `model`, a float graph that is unchanged but for inferred shapes."""
-    extra = unrollable(model)
+    splits = tuple(splittable(model))
+    able = unrollable(model)
     made = walk.tensors(model.graph)
     sums: dict[str, Sum] = {}
-    for name, macs in extra.items():
+    for name in able:
         value = made[name]
         node = value.producer()
         readers = walk.consumers(value)
@@ -73,14 +87,25 @@ def candidates(model: ir.Model) -> Candidates:
         stays = value.is_graph_output() or any(
             not walk.is_op(reader, "Add", "Sum") and unfit_reader(reader, value) is not None for reader in readers
         )
-        if not stays and node is not None and all(other in extra for other in into):
-            addends = len(node.inputs)
-            sums[name] = Sum(macs // (addends - 1), addends, into)
+        if not stays and node is not None and all(other in able for other in into):
+            sums[name] = Sum(tuple(str(addend.name) for addend in node.inputs if addend is not None), into)
     # A sum stays for a sum that stays.
     while lost := [name for name, one in sums.items() if any(other not in sums for other in one.into)]:
         for name in lost:
             del sums[name]
-    return Candidates(splittable(model), sums)
+    ends = {str(before.name): name for name in splits if (before := _before(made[name])) is not None}
+    layers = []
+    for node in walk.nodes(model.graph, "Conv"):
+        reads, makes = str(node.inputs[0].name if node.inputs[0] else ""), str(node.outputs[0].name)
+        if reads in splits or reads in sums or makes in ends:
+            layers.append(Layer(macs(node), reads, ends.get(makes, makes)))
+    return Candidates(splits, sums, tuple(layers))
+
+
+def _before(value: ir.Value) -> ir.Value | None:
+    """What the Relu or Clip behind `value` reads."""
+    node = value.producer()
+    return None if node is None else node.inputs[0]
 
 
 def choose(
@@ -98,29 +123,31 @@ def choose(
     started = before or Finer()
     parts = {name: started.split.get(name, 1) for name in found.split}
     unrolled = set(started.unroll)
-    losses = {name: one.loss for one in measured for name in one.members[:1]}
+    losses = {one.members[0]: one.loss for one in measured}
     named = {name: one.tensor for one in measured for name in one.members}
     owner = {name: named.get(f"{name}/split", named.get(name, "")) for name in (*parts, *found.sums)}
-    spent = started.macs
+    plain = found.macs({}, ())
+    spent = found.macs(parts, unrolled)
     while sum(losses.values()) > goal:
-        moves = [
-            move
-            for move in (*_splits(found, parts, losses, owner), *_unrolls(found, unrolled, losses, owner))
-            if spent + move.macs <= budget
-        ]
-        if not moves:
+        best: tuple[float, _Move, int] | None = None
+        for move in (*_splits(parts, losses, owner), *_unrolls(found, unrolled, losses, owner)):
+            changed = {**parts, **({move.tensor: move.parts} if move.parts else {})}
+            macs = found.macs(changed, unrolled if move.parts else {*unrolled, move.tensor})
+            worth = move.gain / max(macs - spent, 1)
+            if macs - plain <= budget and (best is None or worth > best[0]):
+                best = (worth, move, macs)
+        if best is None:
             break
-        best = max(moves, key=lambda move: move.gain / max(move.macs, 1))
-        spent += best.macs
-        losses[best.owner] -= best.gain
-        if best.parts:
-            parts[best.tensor] = best.parts
+        _, move, spent = best
+        losses[move.owner] -= move.gain
+        if move.parts:
+            parts[move.tensor] = move.parts
         else:
-            unrolled.add(best.tensor)
+            unrolled.add(move.tensor)
     return Finer(
         {name: count for name, count in parts.items() if count > 1},
         tuple(name for name in found.sums if name in unrolled),
-        spent,
+        spent - plain,
         max(sum(losses.values()), 0.0),
     )
 
@@ -130,23 +157,20 @@ class _Move:
     tensor: str
     owner: str
     gain: float
-    macs: int
-    parts: int = 0
+    parts: int = 0  # 0 for a sum
 
 
 # What a grid loses less than this is not worth a rewrite: the judging pictures cannot tell it from nothing.
 _LEAST = 1e-5
 
 
-def _splits(
-    found: Candidates, parts: Mapping[str, int], losses: Mapping[str, float], owner: Mapping[str, str]
-) -> Iterator[_Move]:
+def _splits(parts: Mapping[str, int], losses: Mapping[str, float], owner: Mapping[str, str]) -> Iterator[_Move]:
     for name, count in parts.items():
         loss = losses.get(owner[name], 0.0)
         for more in PARTS[PARTS.index(count) + 1 :] if count in PARTS else ():
             gain = loss * (1 - (count / more) ** 2)
             if gain > _LEAST:
-                yield _Move(name, owner[name], gain, (more - count) * found.split[name], more)
+                yield _Move(name, owner[name], gain, more)
 
 
 def _unrolls(
@@ -155,13 +179,4 @@ def _unrolls(
     for name, one in found.sums.items():
         loss = losses.get(owner[name], 0.0)
         if name not in unrolled and loss > _LEAST and unrolled.issuperset(one.into):
-            macs = sum(found.sums[other].macs for other in _through(found, name))
-            yield _Move(name, owner[name], loss, (one.addends - 1) * macs)
-
-
-def _through(found: Candidates, name: str) -> tuple[str, ...]:
-    """`name`, and the sums that it reaches: their convolutions read its addends in its place."""
-    reached = {name: None}
-    for other in (one for each in tuple(reached) for one in found.sums[each].into):
-        reached.update(dict.fromkeys(_through(found, other)))
-    return tuple(reached)
+            yield _Move(name, owner[name], loss)

@@ -243,13 +243,13 @@ class _Search:
             if (more.split, more.unroll) == (chosen.split, chosen.unroll):
                 if not chosen.macs:
                     self._left.append("split: no range that can be split, and no sum, is worth its multiplications")
-                return
+                break
             if not self._try("split", start, split=dict(more.split), unroll=more.unroll):
-                return
+                break
             chosen = more
         if self._reached < self._budget.int8:
             self._left.append(
-                f"8 bits: cosine {self._reached:.4f} of the goal {self._budget.int8:.4f}; finer ranges use"
+                f"split: cosine {self._reached:.4f} of the goal {self._budget.int8:.4f}; finer ranges use"
                 f" {chosen.macs / max(self._bench.macs, 1):.1%} of the {self._budget.macs:.0%} more multiplications"
             )
 

@@ -22,7 +22,7 @@ from workbench.engine import partial as kept
 from workbench.engine.progress import Progress
 from workbench.errors import ToolError
 from workbench.graph import io
-from workbench.pose.displacement import Reference, task_error
+from workbench.pose.displacement import NEAR, Reference, task_error
 from workbench.quant.excerpt import Behind, Whole
 from workbench.quant.plan import Plan, plan
 from workbench.quant.ranges import Range
@@ -60,8 +60,8 @@ class Sensitivity:
 
     @property
     def loss(self) -> float:
-        """``1 - cosine + displacement``: both are near 0 for nothing lost and of the order of 1 for everything."""
-        return 1.0 - self.cosine + self.displacement
+        """``1 - cosine + (displacement / 5 %)^2``: both are powers of the error, which add up over grids."""
+        return 1.0 - self.cosine + (self.displacement / NEAR) ** 2
 
 
 def sensitivity(
