@@ -58,13 +58,13 @@ conflict (float[1,3,32,32] image) => (float[1,17,16,16] heat) {
 
 
 def network():
-    """Two stages: the second reads features up to 60 beside heat maps of 0.1, and its answer lives on the latter."""
+    """Two stages: the second reads features up to 118 beside heat maps within 0.9, and answers by the latter."""
     random = np.random.default_rng(5)
     mix = random.normal(0, 0.2, (12, 24 + 17, 3, 3))
     mix[:, :24] *= 0.0003
     weights = {
         "trunk": random.normal(0, 20, (24, 3, 3, 3)),
-        "first": random.normal(0, 0.001, (17, 24, 1, 1)),
+        "first": random.normal(0, 0.002, (17, 24, 1, 1)),
         "mix": mix,
         "left": random.normal(0, 1, (12, 12, 1, 1)),
         "right": random.normal(0, 1, (12, 12, 1, 1)),
@@ -130,7 +130,7 @@ def cosine(outcome):
 
 
 def test_plain_int8_fails_and_the_defaults_pass(convert, tmp_path):
-    """A Concat of features up to 60 and heat maps of 0.1: INT8 misses its limit by far, baked it passes."""
+    """Features up to 118 meet heat maps within 0.9: INT8 ends at 0.79 where the limit is 0.98, baked it is 0.999."""
     plain, _ = convert(PLAIN)
     assert plain.folder.name == "conflict.failed"
     assert cosine(plain) < 0.9
