@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from workbench.errors import RecipeError, ToolError, UnsupportedError
 from workbench.graph import io, walk
-from workbench.recipe.schema import TensorName
+from workbench.recipe.schema import InnerTensor
 
 Dims = tuple[int | None, ...]
 
@@ -162,11 +162,11 @@ def _check_float(value: ir.Value, what: str) -> None:
 def _check_name(name: str) -> None:
     """Make sure that a recipe can speak of the tensor."""
     try:
-        TypeAdapter(TensorName).validate_python(name)
+        TypeAdapter(InnerTensor).validate_python(name)
     except ValidationError as error:
         raise UnsupportedError(
             f"a recipe cannot name the tensor {name!r}",
-            fix="rename it in the file: a letter or _ first, then letters, digits, _ . - / :",
+            fix="rename it in the file: up to 512 characters, none of them a space",
         ) from error
 
 

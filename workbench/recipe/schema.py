@@ -49,7 +49,7 @@ class FieldError(ValueError):
 
 _NAME_RULE = "letters, digits, _ . - after a letter or _"
 _FILE_RULE = "letters, digits, _ . - after a letter or digit"
-_TENSOR_RULE = "letters, digits, _ . - / : after a letter or _"
+_TENSOR_RULE = "any characters but spaces"
 
 
 class Strict(BaseModel):
@@ -75,7 +75,7 @@ class InputSpec(Strict):
 
     name: Annotated[Name, Field(description=f"name of the input in every artifact; {_NAME_RULE}")]
     tensor: Annotated[
-        TensorName | None, Field(description=f"its name inside the source, when that differs; {_TENSOR_RULE}")
+        InnerTensor | None, Field(description=f"its name inside the source, when that differs; {_TENSOR_RULE}")
     ] = None
     shape: Annotated[
         Shape4, Field(description="static shape in the source's layout, batch first, e.g. [1, 3, 192, 192]")
@@ -171,7 +171,7 @@ class OutputSpec(Strict):
 
     name: Annotated[Name, Field(description=f"name of the output in every artifact; {_NAME_RULE}")]
     tensor: Annotated[
-        TensorName | None, Field(description=f"its name inside the source, when that differs; {_TENSOR_RULE}")
+        InnerTensor | None, Field(description=f"its name inside the source, when that differs; {_TENSOR_RULE}")
     ] = None
     shape: Annotated[Shape4, Field(description="static shape in the source's layout, batch first; checked at export")]
     layout: Annotated[Layout, Field(description="layout of the source's tensor")] = "NCHW"
