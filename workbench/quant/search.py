@@ -32,6 +32,7 @@ APART = 4.0
 
 _MEASURED = 8  # judging pictures, evenly spread, for single grids; there are hundreds to try
 _ROUNDS = 2  # of measuring and splitting; what is split once shows what was hidden behind it
+_SPENT = 0.9  # of the multiplications; what is left then is not worth measuring every grid again
 _METHODS = ("Percentile", "MSE", "KL")
 _CLEARLY = 1e-3  # of cosine: what a calibration method has to gain; less is the luck of a few pictures
 _SHOWN, _NOTHING = 24, 1e-4  # tensors that are told with their losses, and a loss that is not worth it
@@ -247,6 +248,8 @@ class _Search:
             if not self._try("split", start, split=dict(more.split), unroll=more.unroll):
                 break
             chosen = more
+            if chosen.macs > _SPENT * budget:
+                break
         if self._reached < self._budget.int8:
             self._left.append(
                 f"split: cosine {self._reached:.4f} of the goal {self._budget.int8:.4f}; finer ranges use"
