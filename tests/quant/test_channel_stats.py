@@ -87,6 +87,13 @@ def test_huge_and_tiny_values_have_a_finite_mean_square(value):
     assert found.mean_square == pytest.approx([value**2 if value > 1 else 0.0] * 2)
 
 
+def test_a_network_without_channels_has_an_empty_table():
+    """Tensors of one axis have no channels; the samples are counted all the same."""
+    model = graph("(float[5] x) => (float[5] y) { y = Relu (x) }")
+    found = observe_channels(model, [{"x": np.ones(5, np.float32)}] * 2, progress=Silent())
+    assert (dict(found), found.samples) == ({}, 2)
+
+
 @pytest.mark.parametrize("data", [b"", b"[]", b'{"format": 2}', b'{"format":1,"samples":1,"channels":{"x":[1,[0]]}}'])
 def test_a_damaged_file_is_refused(data):
     """Other bytes are an error that says where they are."""

@@ -224,6 +224,21 @@ def test_a_graph_without_measured_channels_is_left():
     assert {reason for _, reason in report.declined} == {"its channels were not measured"}
 
 
+def test_a_stack_of_as_many_rows_as_columns_is_left():
+    """Channels of a stack of matrices lie on its last axis; as many rows are not channels."""
+    model = graph(
+        """(float[1,3,4,4] x) => (float[1,16,5] y) {
+            a = Conv (x, w)  r = Relu (a)  t = Reshape (r, s)  y = MatMul (t, v)
+        }""",
+        w=random(16, 3, 1, 1),
+        v=random(16, 5),
+        s=np.array([1, 16, 16], np.int64),
+    )
+    feeds = feeds_of(model)
+    report = equalize(model, observe_channels(model, feeds, progress=Silent()), feeds)
+    assert "its channels are not on axis 1" in dict(report.declined)["r"]
+
+
 KINDS = ("conv", "depthwise", "grouped", "transposed", "relu", "clip6", "leaky", "add", "concat", "nested")
 KINDS += ("pool", "resize", "mul", "bias")
 

@@ -127,6 +127,22 @@ def test_two_readers_share_one_concat():
     same(run(after, X), run(before, X))
 
 
+@pytest.mark.parametrize("before_the_sum", [True, False])
+def test_a_concat_that_was_there_already_serves_from_where_the_readers_find_it(before_the_sum):
+    """A network's own Concat of the addends is read, in topological order wherever it stood; its readers stay."""
+    own = "c = Concat <axis = 1> (a, b)  z = Conv (c, u)"
+    kernel = random(2, 8, 1, 1)
+    place = "    s = Add (a, b)" if before_the_sum else "\n}"
+    text = BLOCK.replace("y) {", "y, float[1,2,8,8] z) {").replace(
+        place, f"    {own}\n{place}" if before_the_sum else f"\n    {own}\n}}"
+    )
+    before, after = (model(text, **HELD, u=kernel) for _ in range(2))
+    unroll_sum(after, "s")
+    assert operators(checked(after)).count("Concat") == 1
+    assert reads(after, "y") == reads(after, "z") == ["c"]
+    same(run(after, X), run(before, X))
+
+
 def test_a_sum_of_many_and_of_one_twice():
     """Sum takes any number of addends; one that is added twice stands there twice."""
     text = BLOCK.replace("Add (a, b)", "Sum (a, b, a)")

@@ -174,7 +174,10 @@ class ChannelObserver:
 
     def see(self, feed: Mapping[str, Array], label: str) -> None:
         """Add one sample."""
-        if self._data is not None and self.names:  # opened for the first sample; what only reads shards needs none
+        if not self.names:
+            self._samples += 1
+            return
+        if self._data is not None:  # opened for the first sample; what only reads shards needs none
             self._runner, self._data = OnnxRunner(self._data, lean=True), None
         found = [np.asarray(value, np.float64).reshape(-1) for value in self._runner.run(feed).values()]
         low, high, squares = (np.concatenate(found[kind::3]) for kind in range(3))

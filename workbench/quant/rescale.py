@@ -43,7 +43,11 @@ def layers(model: ir.Model, found: Spaces) -> list[Layer]:
         if any(name not in found.ids for name in names) or weight_reason(node) is not None:
             continue
         weight = _across(node)
-        if weight is None or weight.shape[0] * weight.shape[2] != found.ids[names[0]].size:
+        if weight is None:
+            continue
+        count, outputs, inputs, _ = weight.shape
+        # A stack of matrices with as many rows as columns has channels that only look like those of its weight.
+        if [count * inputs, count * outputs] != [found.ids[name].size for name in names]:
             continue
         result.append(Layer(node, names[0], names[1], weight))
     return result

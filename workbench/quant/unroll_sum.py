@@ -6,6 +6,7 @@ grid, as all inputs of a Concat do, and the sum, wider than each of them and rou
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -42,6 +43,10 @@ def unroll_sum(model: ir.Model, tensor: str) -> None:
         joined = ir.node("Concat", place.addends, attributes={"axis": 1})
         joined.name = fresh_node_name(graph, f"{tensor}/addends")
         joined.outputs[0].name = walk.fresh_name(graph, f"{tensor}/addends")
+        graph.insert_after(place.total, joined)
+    elif joined in itertools.dropwhile(lambda node: node is not place.total, graph):
+        # A Concat of the network's own may stand behind the Convs that are to read it.
+        graph.remove(joined)
         graph.insert_after(place.total, joined)
     for node in place.readers:
         weight = np.asarray(constants.array(node.inputs[1]))
