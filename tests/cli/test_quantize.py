@@ -227,6 +227,7 @@ def test_calibration_pictures_are_needed(call, model, tmp_path, photos):
         ({"x": ("float", [1, 10])}, {"y": ("float", [1, 10])}, 3, "input 'x' is [1, 10], which is no picture"),
         ({"x": ("float", [1, 8, 8, 3])}, {"y": ("float", [1, 8, 8, 3])}, 3, "which is NHWC"),
         ({"x": ("float", [1, 8, 9, 9])}, {"y": ("float", [1, 8, 9, 9])}, 3, "a picture has 1 or 3 channels"),
+        ({"x": ("float", [2, 3, 8, 8])}, {"y": ("float", [2, 3, 8, 8])}, 3, "[2, 3, 8, 8]: 2 pictures at a time"),
         ({"x": ("uint8", [1, 3, 8, 8])}, {"y": ("uint8", [1, 3, 8, 8])}, 3, "input 'x' is uint8, not float32"),
         ({"x": ("float16", [1, 3, 8, 8])}, {"y": ("float16", [1, 3, 8, 8])}, 3, "is float16, not float32"),
         ({"x": ("float", [1, 3, "h", "w"])}, {"y": ("float", [1, 3, "h", "w"])}, 2, "dynamic shape, [1, 3, ?, ?]"),

@@ -110,6 +110,10 @@ def _picture(value: ir.Value, size: tuple[int, int] | None, notes: list[str]) ->
             f"input {name!r} is {_show(dims)}: a picture has 1 or 3 channels, here second of the four",
             fix="give a network that takes pictures, with a static number of channels",
         )
+    if batch is not None and batch > 1:
+        raise UnsupportedError(
+            f"input {name!r} is {_show(dims)}: {batch} pictures at a time", fix="export the network with a batch of one"
+        )
     if size is None and (height is None or width is None):
         raise RecipeError(
             f"input {name!r} has a dynamic shape, {_show(dims)}", fix="add --size HEIGHT WIDTH, or export it static"
@@ -120,7 +124,7 @@ def _picture(value: ir.Value, size: tuple[int, int] | None, notes: list[str]) ->
     notes.append(f"input {name} {_show(dims)} is read as NCHW: {channels} channels, {high} high, {wide} wide")
     if batch is None:
         notes.append(f"input {name}: one picture at a time, as the file leaves that open")
-    return (batch or 1, channels, high, wide)
+    return (1, channels, high, wide)
 
 
 def _answers(
