@@ -61,6 +61,17 @@ def test_a_second_run_finds_it_in_the_store(tuned):
     assert tuned(budget=Budget(macs=0.0, u16=0.0, int8=0.9))[1] == ["search"]
 
 
+def test_what_was_written_is_no_reason_to_search_again(tuned, tmp_path):
+    """Settings that the search decides by itself may stand in the recipe or not."""
+    tuned()
+    _tiny.write(tmp_path, **{"{method: MinMax}": "{equalize: false, rounding: optimal, u16: [c], split: {c: 2}}"})
+    text = (tmp_path / "tiny.yaml").read_text("utf-8")
+    (tmp_path / "tiny.yaml").write_text(text.replace("    int8:", "    mixed: {cosine: 0.9}\n    int8:"), "utf-8")
+    assert tuned()[1] == []
+    _tiny.write(tmp_path, **{"{method: MinMax}": "{method: MSE}"})
+    assert tuned()[1] == ["search"]
+
+
 def test_missing_weights_are_an_error_before_the_search(tuned):
     """Without the weights nothing is searched."""
     with pytest.raises(SourceError, match=r"tiny\.onnx"):

@@ -156,7 +156,8 @@ def tune(loaded: LoadedRecipe, request: Request, store: Store, reporter: Reporte
         planned = {step.name: step for step in steps(loaded, found, store)}
         before = [planned[name] for name in ("pictures", "export", "simplify", "surgery")]
         settings = search.Settings(
-            recipe.quantization or Quantization(),
+            # What the search decides itself is no reason to search again: after --write the result is still there.
+            (recipe.quantization or Quantization()).only("method", "percentile", "pictures"),
             budget,
             tuple(output.name for output in recipe.outputs if output.meaning == "heatmap"),
             len(skeleton(recipe.joints).joints),
