@@ -26,6 +26,15 @@ def test_every_command_has_a_help_that_reads_well(name):
     assert len(result.output.split("\n\n")[1].strip()) > 20
 
 
+@pytest.mark.parametrize("name", ["tune", "quantize"])
+def test_help_says_what_emulation_foresees(name):
+    """Figures at 8 bits are not the chip's, and nobody has to find that out."""
+    told = " ".join(CliRunner().invoke(main, [name, "--help"]).output.split())
+
+    assert "emulation: it foresees what ranges and weights lose" in told
+    assert "not how a chip rounds" in told
+
+
 def test_a_misspelt_command_names_the_near_miss():
     """A typo in the command is a usage error with a suggestion."""
     result = CliRunner().invoke(main, ["covnert"])

@@ -69,7 +69,8 @@ def command(model: Path, calib: Path, tune: bool, dist: Path, save: Path | None,
 
     Inputs and outputs are read from the file. The settings are searched as by `workbench tune`, the results checked as
     by `workbench convert`; the pictures that judge are never among those that calibrate. Outputs whose meaning is not
-    told are judged by their cosine alone.
+    told are judged by their cosine alone. The .onnx at 8 bits is an emulation: it foresees what ranges and weights
+    lose, not how a chip rounds.
 
     Example: workbench quantize model.onnx --calib photos --input-range 0 1 --tflite
     """

@@ -39,7 +39,8 @@ def command(
 
     Tried one after the other, each kept only where it helps: equalization of channels and of branches that meet in a
     Concat, bias correction, finer ranges (split, unroll), rounding, calibration methods, and the fewest tensors at 16
-    bits for the mixed model. Ctrl-C loses nothing: the next start goes on where this one stopped.
+    bits for the mixed model. Figures are those of an emulation: it foresees what ranges and weights lose at 8 bits, not
+    how a chip rounds. Ctrl-C loses nothing: the next start goes on where this one stopped.
 
     Example: workbench tune recipes/cpm.yaml --write && workbench convert recipes/cpm.yaml
     """
