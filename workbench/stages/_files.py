@@ -1,4 +1,4 @@
-"""The notes stages leave for later ones: input specs after surgery, and the artifacts of targets."""
+"""The notes stages leave for later ones: names of pictures, input specs after surgery, and the artifacts of targets."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ def write_inputs(folder: Path, inputs: Sequence[InputSpec]) -> None:
 def read_inputs(folder: Path) -> tuple[InputSpec, ...]:
     """What `write_inputs` kept."""
     return tuple(InputSpec.model_validate(spec) for spec in json.loads((folder / "inputs.json").read_text("utf-8")))
+
+
+def read_names(pictures: Path) -> list[str]:
+    """The file names that the calibration pictures of the folder `pictures` came with, in their order."""
+    used: list[str] = json.loads((pictures / "pictures.json").read_text("utf-8"))["calibration"]["used"]
+    return used
 
 
 def write_artifacts(folder: Path, artifacts: Sequence[Artifact]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -70,17 +69,13 @@ def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Pro
     specs = _files.read_inputs(inputs["surgery"])
     model = io.read(inputs["surgery"] / "model.onnx")
     samples = Samples(inputs["pictures"] / "calibration", specs, settings.quantization.pictures)
-    report = bake(model, samples, settings.quantization, progress=progress, labels=_names(inputs["pictures"]))
+    report = bake(
+        model, samples, settings.quantization, progress=progress, labels=_files.read_names(inputs["pictures"])
+    )
     for line in report.summary():
         progress.note(line)
     io.write(model, out / "model.onnx")
     write_json(out / "bake.json", report.to_json())
-
-
-def _names(folder: Path) -> list[str]:
-    """The file names that the calibration pictures came with."""
-    used: list[str] = json.loads((folder / "pictures.json").read_text("utf-8"))["calibration"]["used"]
-    return used
 
 
 STAGE = Stage("bake", 1, run, tools=("onnx", "onnx-ir", "onnxruntime", "numpy"), rooms=("quant", "graph"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -48,7 +47,7 @@ def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Pro
             fix="add pictures to calibration.pictures, or raise calibration.count",
         )
     model, samples = inputs["bake"] / "model.onnx", islice(feeds(folder, specs), total)
-    names, partial = _names(inputs["pictures"]), inputs.get("partial")
+    names, partial = _files.read_names(inputs["pictures"]), inputs.get("partial")
     method = settings.quantization.method
     if method == "MinMax":
         ranges = observe(model, samples, progress=progress, total=total, labels=names, partial=partial)
@@ -56,12 +55,6 @@ def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Pro
         seen = observe_histograms(model, samples, progress=progress, total=total, labels=names, partial=partial)
         ranges = choose(seen, method, percentile=settings.quantization.percentile)
     (out / "ranges.json").write_text(ranges.to_json(), "utf-8")
-
-
-def _names(folder: Path) -> list[str]:
-    """The file names that the calibration pictures came with."""
-    used: list[str] = json.loads((folder / "pictures.json").read_text("utf-8"))["calibration"]["used"]
-    return used
 
 
 STAGE = Stage("calibrate", 1, run, tools=("onnxruntime", "numpy"), rooms=("quant",), resumable=True)
