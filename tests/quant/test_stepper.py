@@ -176,3 +176,12 @@ def test_cosine_of_zeros():
     """Two tensors of zeros are alike, a tensor and zeros are not."""
     zeros, ones = [np.zeros(3, np.float32)], [np.ones(3, np.float32)]
     assert (cosine(zeros, zeros), cosine(zeros, ones), cosine(ones, ones)) == (1, 0, pytest.approx(1))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1.0, 1e20, 1e30])
+def test_cosine_of_any_size(scale):
+    """Squares that float32 cannot hold make neither NaN nor a likeness."""
+    first = [np.array([1, 0], np.float32) * np.float32(scale)]
+    second = [np.array([1, 1], np.float32) * np.float32(scale)]
+    assert cosine(first, first) == pytest.approx(1)
+    assert cosine(first, second) == pytest.approx(0.5**0.5)

@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import to_jsonable_python
+from pydantic_core import to_json
 
 from workbench.errors import ToolError
 
@@ -139,7 +139,8 @@ class Store:
 
 def write_json(path: Path, data: Any) -> None:
     """Write `data`, plain values or dataclasses of them, as readable JSON, whole or not at all."""
-    plain = to_jsonable_python(data, inf_nan_mode="strings")  # JSON itself has no infinity
+    # JSON itself has no infinity; to_jsonable_python takes the mode and leaves floats as they are.
+    plain = json.loads(to_json(data, inf_nan_mode="strings"))
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")  # two runs may write the same note
     aside.write_text(json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
     aside.replace(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ Array = npt.NDArray[np.generic]
 # onnxruntime's own operators take 16 bits in any opset, and its optimizer never gives a lone pair of them to a
 # convolution: a DequantizeLinear of ONNX in front of one makes recent versions round float weights on their own.
 _MICROSOFT = "com.microsoft"
+_TINY = 1e-30  # a sum of float32 squares below it may have lost most of them
 
 
 @dataclass(frozen=True)
@@ -172,14 +173,24 @@ class Side:
 
 def cosine(first: Sequence[Array], second: Sequence[Array]) -> float:
     """The cosine between two tensors, all samples as one; 1 when both are zero everywhere, 0 when one is."""
-    pairs = list(zip(first, second, strict=True))
-    both, one, other = (
-        sum(_product(*ends) for ends in found)
-        for found in (pairs, zip(first, first, strict=True), zip(second, second, strict=True))
-    )
+    both, one, other = _products(first, second, _product)
+    if not all(_TINY < size < math.inf for size in (one, other)):
+        both, one, other = _products(first, second, _wide_product)
     if not (one and other):
         return float(one == other)
     return both / math.sqrt(one) / math.sqrt(other)
+
+
+def _products(
+    first: Sequence[Array], second: Sequence[Array], product: Callable[[Array, Array], float]
+) -> tuple[float, float, float]:
+    """The sums over all samples of ``a.b``, ``a.a`` and ``b.b``."""
+    pairs = list(zip(first, second, strict=True))
+    return (
+        sum(product(a, b) for a, b in pairs),
+        sum(product(a, a) for a, _ in pairs),
+        sum(product(b, b) for _, b in pairs),
+    )
 
 
 def peak_bytes(model: ir.Model, walked: Iterable[Step]) -> int:
@@ -266,3 +277,8 @@ def _refuse_nan(name: str, array: Array, index: int, where: str) -> None:
 
 def _product(first: Array, second: Array) -> float:
     return float(np.vdot(np.asarray(first, np.float32), np.asarray(second, np.float32)))
+
+
+def _wide_product(first: Array, second: Array) -> float:
+    """The same of values whose squares float32 does not hold."""
+    return float(np.vdot(np.asarray(first, np.float64), np.asarray(second, np.float64)))
