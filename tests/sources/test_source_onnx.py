@@ -164,3 +164,33 @@ def test_a_file_onnxruntime_cannot_run_is_an_error(tmp_path):
         export(path)
 
     assert str(path) in caught.value.where
+
+
+@pytest.mark.parametrize("opset", [13, 18])
+@pytest.mark.parametrize(("name", "domain"), [("Odd", "my"), ("Odd", "")])
+def test_an_unknown_operator_is_named_with_its_node(tmp_path, opset, name, domain):
+    """It is told before converter and runtime see the file, whose messages name neither node nor remedy."""
+    path = write(tmp_path, opset)
+    proto = onnx.load_model(path)
+    proto.graph.node[2].op_type, proto.graph.node[2].domain, proto.graph.node[2].name = name, domain, "bend"
+    if domain:
+        proto.opset_import.append(onnx.helper.make_opsetid(domain, 1))
+    onnx.save_model(proto, path)
+    with pytest.raises(SourceError, match=f"operator {domain or 'ai.onnx'}::Odd is not standard ONNX") as caught:
+        export(path)
+    assert caught.value.where == f"{path}: Odd 'bend'"
+    assert caught.value.fix.startswith("cut the network before it")
+
+
+def test_a_weight_that_is_no_number_is_named(tmp_path):
+    """Where the outputs are NaN, the first weight that is NaN tells more than they do."""
+    path = write(tmp_path)
+    proto = onnx.load_model(path)
+    kernel = next(one for one in proto.graph.initializer if one.name == "w")
+    broken = onnx.numpy_helper.to_array(kernel).copy()
+    broken[1, 0, 2, 2] = np.nan
+    kernel.CopyFrom(onnx.numpy_helper.from_array(broken, "w"))
+    onnx.save_model(proto, path)
+    with pytest.raises(SourceError, match="NaN or infinity in output 'half' of sample 0") as caught:
+        export(path)
+    assert "weight 'w' of Conv" in caught.value.fix

@@ -71,6 +71,15 @@ def check_standard(model: ir.Model) -> None:
     opset = model.opset_imports.get("", 0)
     if opset not in OPSETS:
         raise UnsupportedError(f"the export has opset {opset}", fix="the canonical graph is opset 17 or 18")
+    check_operators(model, opset)
+
+
+def check_operators(model: ir.Model, opset: int) -> None:
+    """Make sure that ONNX has every operator in `opset`.
+
+    Raises:
+        UnsupportedError: another operator; the message names the node.
+    """
     for node in model.graph.all_nodes():
         if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type, opset, ""):
             raise UnsupportedError(

@@ -12,11 +12,11 @@ import onnx_ir as ir
 
 from workbench.engine.progress import Progress, track
 from workbench.errors import RecipeError, SourceError, ToolError, UnsupportedError
-from workbench.graph import io
+from workbench.graph import constants, io, walk
 from workbench.recipe.schema import InputSpec, OutputSpec, Strict
 from workbench.runtimes._quiet import quiet
 from workbench.runtimes.onnxruntime import OnnxRunner
-from workbench.sources._canonical import OPSETS, canonical
+from workbench.sources._canonical import OPSETS, canonical, check_operators
 from workbench.sources._source import (
     Exported,
     Tensors,
@@ -63,17 +63,25 @@ def export(
         if opset not in OPSETS:
             progress.note(f"opset {opset} became {OPSETS[-1]}")
     except ToolError as error:
-        raise SourceError(error.what, where=error.where or str(path), fix=error.fix) from error
+        raise SourceError(error.what, where=_where(path, error), fix=error.fix) from error
     try:
         _check_ports(model.graph, inputs, outputs)
         golden = _golden(path, inputs, outputs, samples, progress)
         for results in golden:
             check_shapes(results, outputs)
-        check_finite(golden)
+        try:
+            check_finite(golden)
+        except SourceError as error:
+            raise SourceError(error.what, fix=_culprit(model.graph) or error.fix) from error
         return Exported(canonical(model, inputs, outputs), golden)
     except ToolError as error:
-        error.where = error.where if str(path) in error.where else f"{path}: {error.where}".removesuffix(": ")
+        error.where = _where(path, error)
         raise
+
+
+def _where(path: Path, error: ToolError) -> str:
+    """The place of `error`, the file in front."""
+    return error.where if str(path) in error.where else f"{path}: {error.where}".removesuffix(": ")
 
 
 def _modern(proto: onnx.ModelProto, opset: int) -> ir.Model:
@@ -84,6 +92,8 @@ def _modern(proto: onnx.ModelProto, opset: int) -> ir.Model:
     """
     if proto.functions:
         proto = onnx.inliner.inline_local_functions(proto)
+    if opset:  # before the converter and onnxruntime, which name no node
+        check_operators(ir.serde.deserialize_model(proto), opset)
     if opset not in OPSETS:
         try:
             proto = onnx.version_converter.convert_version(proto, OPSETS[-1])
@@ -98,6 +108,16 @@ def _modern(proto: onnx.ModelProto, opset: int) -> ir.Model:
     weights = model.graph.initializers
     model.graph.inputs[:] = [value for value in model.graph.inputs if value.name not in weights]
     return model
+
+
+def _culprit(graph: ir.Graph) -> str:
+    """What to do about the first weight that is NaN or infinite, in graph order; empty when there is none."""
+    for node in graph.all_nodes():
+        for value in node.inputs:
+            held = None if value is None else constants.array(value)
+            if value is not None and held is not None and held.dtype.kind == "f" and not np.isfinite(held).all():
+                return f"weight {value.name!r} of {walk.label(node)} holds NaN or infinity: was the training sound?"
+    return ""
 
 
 def _check_ports(graph: ir.Graph, inputs: Sequence[InputSpec], outputs: Sequence[OutputSpec]) -> None:
