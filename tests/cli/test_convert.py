@@ -1,10 +1,12 @@
 import json
+from types import SimpleNamespace
 
 import _tiny
 import pytest
 from click.testing import CliRunner
 
 from workbench.cli import main
+from workbench.cli.convert import _missed
 
 
 @pytest.fixture
@@ -155,3 +157,10 @@ def test_parity_of_what_is_no_model(call, tmp_path, name, data, code):
 
     assert name in result.stderr
     assert "fix:" in result.stderr
+
+
+@pytest.mark.parametrize(("file", "helps"), [("tiny.int8.onnx", True), ("tiny.mixed.onnx", True), ("tiny.onnx", False)])
+def test_a_missed_limit_of_8_bits_points_to_the_search(file, helps):
+    """Settings cure what quantization lost, and nothing else."""
+    outcome = SimpleNamespace(folder="dist/tiny.failed", manifest={"recipe": "tiny"}, failures=[f"{file}: heat: low"])
+    assert ("workbench tune" in _missed(outcome).fix) is helps

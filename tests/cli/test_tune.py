@@ -147,6 +147,20 @@ def test_write_puts_the_settings_into_the_recipe(call, tmp_path):
     assert f"next: workbench convert {recipe}" in result.stdout
 
 
+def test_the_next_command_has_the_weights_that_were_given(call, tmp_path):
+    """Without them convert would look for a file that only this command line knows."""
+    recipe = _tiny.write(tmp_path)
+    weights = tmp_path / "tiny.onnx"
+    result = call("tune", recipe, "--write", "--weights", weights)
+    assert f"next: workbench convert {recipe} --weights {weights}\n" in result.stdout
+
+
+def test_fewer_multiplications_have_one_sign():
+    """A network that became cheaper is shown with a minus."""
+    step = {**CHOICE["steps"][0], "macs_percent": -2.5}
+    assert "-2.5 %" in _tuned._rows([step])[0]
+
+
 def test_json_is_pure_and_has_everything(call, tmp_path):
     """Stdout is one document: the search, the lines, the limits, whether it was written."""
     recipe = _tiny.write(tmp_path)

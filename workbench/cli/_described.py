@@ -246,7 +246,8 @@ def save(data: Data, path: Path, meant: Recipe) -> None:
         aside.replace(path)
     except RecipeErrors as error:
         told = str(error).replace(str(aside), path.name)
-        raise RecipeError(f"this recipe cannot be kept\n    {told}", where=str(path), fix="leave --save out") from error
+        fix = "give --page, or leave --save out" if "page" not in data["weights"] else "leave --save out"
+        raise RecipeError(f"this recipe cannot be kept\n    {told}", where=f"--save {path.name}", fix=fix) from error
     except OSError as error:
         raise ToolError(f"cannot write: {error.strerror}", where=str(path), fix="choose another folder") from error
     finally:

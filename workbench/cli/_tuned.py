@@ -215,7 +215,7 @@ def _rows(steps: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
                 gain,
                 f"{step['worst']:.3f}",
                 "" if joints is None else f"{100 * joints:.1f} %",
-                f"+{step['macs_percent']:.1f} %" if step["macs_percent"] else "",
+                f"{step['macs_percent']:+.1f} %" if step["macs_percent"] else "",
                 f"{step['u16_percent']:.1f} %" if step["u16_percent"] else "",
                 f"{step['seconds']:.0f} s",
             )

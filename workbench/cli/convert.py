@@ -103,8 +103,10 @@ def _missed(outcome: Outcome) -> Exception:
     from workbench.errors import ParityError
 
     listed = "\n    ".join(outcome.failures)
+    small = any(f".{kind}." in one for one in outcome.failures for kind in ("int8", "mixed", "int16x8"))
+    tune = "; workbench tune looks for settings that lose less at 8 bits" if small else ""
     missed = "a limit was" if len(outcome.failures) == 1 else f"{len(outcome.failures)} limits were"
     return ParityError(
         f"{outcome.manifest['recipe']}: {missed} missed; the files are in {outcome.folder}\n    {listed}",
-        fix="look at report.html there; correct the step that moved the numbers, or the limit in the recipe",
+        fix="look at report.html there; correct the step that moved the numbers, or the limit in the recipe" + tune,
     )

@@ -86,8 +86,9 @@ def command(
         click.echo(f"removed with the old section: {text}")
     if suggestion:
         click.echo(suggestion)
+    given = "" if weights is None else f" --weights {weights}"
     click.echo(
-        f"written to {recipe}; next: workbench convert {recipe}"
+        f"written to {recipe}; next: workbench convert {recipe}{given}"
         if write
         else f"nothing was written; --write puts this into {recipe}"
     )
