@@ -49,6 +49,28 @@ def changed(text, section="", **more):
     return rewrite(text.replace(SECTION, section) if section else text, TUNED, **more).text
 
 
+def test_a_tensor_may_have_spaces_in_its_name(tmp_path):
+    """Exporters call tensors after scopes and sums; what a search found on them can be written, and is read again."""
+    (tmp_path / "tiny.yaml").write_text(RECIPE)
+    write(
+        tmp_path / "tiny.yaml",
+        {"split": {"my relu": 4}, "unroll": [" a + b: c ", "# d"], "u16": ["s u m"]},
+        {"mixed": 0.9},
+    )
+    found = load(tmp_path / "tiny.yaml").recipe.quantization
+    assert (found.split, found.unroll, found.u16) == ({"my relu": 4}, (" a + b: c ", "# d"), ("s u m",))
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\tb", "x" * 513, ""])
+def test_a_name_that_no_recipe_can_hold_is_an_error_and_nothing_is_written(tmp_path, name):
+    """The key is told, and the file stays as it is."""
+    (tmp_path / "tiny.yaml").write_text(RECIPE)
+    with pytest.raises(RecipeError, match=r"a recipe cannot hold these settings: unroll\.0: "):
+        write(tmp_path / "tiny.yaml", {"unroll": [name]})
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
+    assert (tmp_path / "tiny.yaml").read_text() == RECIPE
+
+
 def test_only_the_section_changes():
     """Comments, order, empty lines and the style of all other keys are the same bytes."""
     assert rewrite(RECIPE, TUNED).text == RECIPE.replace(SECTION, WRITTEN)

@@ -170,7 +170,7 @@ def _check_name(name: str) -> None:
     except ValidationError as error:
         raise UnsupportedError(
             f"a recipe cannot name the tensor {name!r}",
-            fix="rename it in the file: up to 512 characters, none of them a space",
+            fix="rename it in the file: up to 512 characters, none of them a tab or line end",
         ) from error
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 from yaml.nodes import CollectionNode, MappingNode, Node
 
 from workbench.errors import RecipeError, ToolError
@@ -173,9 +174,16 @@ def _besides(recipe: Recipe) -> Recipe:
 
 
 def _wanted(recipe: Recipe, settings: Mapping[str, Any], limits: Mapping[str, float]) -> Recipe:
+    try:
+        section = Quantization.model_validate(dict(settings))
+    except ValidationError as error:  # e.g. a tensor of a name that no recipe can write
+        told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise RecipeError(
+            f"a recipe cannot hold these settings: {told}", fix="rename the tensor in the model"
+        ) from error
     added = {name: Limits(cosine=cosine) for name, cosine in limits.items() if name not in recipe.parity.limits}
     parity = recipe.parity.model_copy(update={"limits": {**recipe.parity.limits, **added}})
-    return recipe.model_copy(update={KEY: Quantization.model_validate(dict(settings)), "parity": parity})
+    return recipe.model_copy(update={KEY: section, "parity": parity})
 
 
 def _check(aside: Path, path: Path, wanted: Recipe) -> None:

@@ -22,8 +22,8 @@ Size = Annotated[Whole, Field(gt=0, le=16384)]
 Shape4 = tuple[Size, Size, Size, Size]
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_.\-]*$")]
 TensorName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z_][A-Za-z0-9_.\-/:]*$")]
-# The name of a tensor inside the canonical graph, whose exporters put anything in it: '/stage/Relu_output_0', '317'.
-InnerTensor = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\x00-\x20\x7f]+$")]
+# The name of a tensor inside the canonical graph, whose exporters write anything: '/stage/Relu_output_0', '317', 'a b'.
+InnerTensor = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\x00-\x1f\x7f]+$")]
 FileName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")]
 # A dot would make the folder dist/<name> look like one that the publisher keeps for itself.
 RecipeName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]*$")]
@@ -49,7 +49,7 @@ class FieldError(ValueError):
 
 _NAME_RULE = "letters, digits, _ . - after a letter or _"
 _FILE_RULE = "letters, digits, _ . - after a letter or digit"
-_TENSOR_RULE = "any characters but spaces"
+_TENSOR_RULE = "any characters but control characters"
 
 
 class Strict(BaseModel):
@@ -278,7 +278,7 @@ class Quantization(Strict):
     ] = "nearest"
     u16: Annotated[
         tuple[InnerTensor, ...],
-        Field(description="activation tensors at 16 bits in <name>.mixed.onnx and on the chip; no spaces in a name"),
+        Field(description="activation tensors at 16 bits in <name>.mixed.onnx and on the chip"),
     ] = ()
 
     def only(self, *keys: str) -> Quantization:
