@@ -147,6 +147,19 @@ def test_write_puts_the_settings_into_the_recipe(call, tmp_path):
     assert f"next: workbench convert {recipe}" in result.stdout
 
 
+@pytest.mark.parametrize("protected", ["recipes", "tiny.yaml"])
+def test_a_protected_recipe_is_refused_before_the_search(call, tmp_path, monkeypatch, protected):
+    """Neither a file nor a folder without write permission is gone round, and no minutes are lost."""
+    recipe = _tiny.write(tmp_path)
+    place = recipe if protected == "tiny.yaml" else recipe.parent
+    monkeypatch.setattr("workbench.cli.tune.os.access", lambda path, _: path != place)
+    monkeypatch.setattr(pipeline, "tune", lambda *_: pytest.fail("searched"))
+    before = recipe.read_bytes()
+    result = call("tune", recipe, "--write", code=3)
+    assert f"{recipe}: the recipe may not be written\n  fix: change its permissions" in result.stderr
+    assert recipe.read_bytes() == before
+
+
 def test_the_next_command_has_the_weights_that_were_given(call, tmp_path):
     """Without them convert would look for a file that only this command line knows."""
     recipe = _tiny.write(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,8 +97,17 @@ def command(
 
 def _rehearse(recipe: Path) -> None:
     """Refuse now, and not after minutes, what cannot be written."""
+    from workbench.errors import ToolError
     from workbench.recipe.rewrite import rewrite
 
+    here = recipe.resolve()
+    # The folder alone decides over os.replace, which would also exchange a file that its owner protects.
+    if not (os.access(here, os.W_OK) and os.access(here.parent, os.W_OK)):
+        raise ToolError(
+            "the recipe may not be written",
+            where=str(recipe),
+            fix="change its permissions or those of its folder; without --write the lines to add are printed",
+        )
     rewrite(recipe.read_bytes().decode("utf-8-sig"), {"method": "MinMax"}, {"mixed": 0.5}, file=str(recipe))
 
 
