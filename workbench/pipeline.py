@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +153,8 @@ def tune(loaded: LoadedRecipe, request: Request, store: Store, reporter: Reporte
             progress=reporter,
         )
         recipe = loaded.recipe
+        if recipe.quantization is not None and recipe.quantization.rounding == "optimal":
+            budget = replace(budget, rounding=True)  # a second search must not take back what the first has found
         planned = {step.name: step for step in steps(loaded, found, store)}
         before = [planned[name] for name in ("pictures", "export", "simplify", "surgery")]
         settings = search.Settings(

@@ -287,6 +287,15 @@ def test_a_source_without_a_kind_does_not_hide_other_mistakes(tmp_path, written)
             "targets.pulsar2.chips=[AX65O]",
             "targets.pulsar2.chips[0]: no chip called 'AX65O'\n  fix: did you mean 'AX650'?",
         ),
+        (
+            "quantization={split: {a: 2}, u16: [a]}",
+            "quantization.u16[0]: tensor 'a' is split, so there is no such tensor any more\n"
+            "  fix: name its parts: a/split",
+        ),
+        (
+            "quantization={unroll: [a], u16: [a]}",
+            "quantization.u16[0]: the sum 'a' is unrolled, so there is no such tensor any more",
+        ),
         ("targets.pulsar2.chips=[M57, M57]", "targets.pulsar2.chips[1]: chip M57 is listed twice\n  fix: remove one"),
         ("targets.pulsar2.timeout_minutes=true", "targets.pulsar2.timeout_minutes: should be a whole number, got true"),
         ("inputs=null", "inputs: should be a list in brackets, got null"),

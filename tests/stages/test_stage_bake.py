@@ -11,13 +11,13 @@ import onnx.parser
 import pytest
 from PIL import Image
 
-from workbench.calib.feeds import feeds
+from workbench.calib.feeds import Samples, feeds
 from workbench.engine.progress import Silent
 from workbench.errors import RecipeError, ToolError
 from workbench.graph import io
 from workbench.recipe.schema import InputSpec, Quantization
 from workbench.stages import _files
-from workbench.stages.bake import STAGE, Samples, Settings, run
+from workbench.stages.bake import STAGE, Settings, run
 
 SPECS = (InputSpec(name="image", shape=(1, 3, 32, 48), mean=(128,), std=(256,)),)
 OFF = {"equalize": False, "correct_bias": False}
@@ -175,7 +175,7 @@ def test_samples_are_the_tensors_of_the_pictures(prepare):
     """Asked for by index, slice or in turn, they are what `feeds` yields, a new tensor each time."""
     folder = prepare(noise(4))["pictures"] / "calibration"
     expected = list(feeds(folder, SPECS))
-    samples = Samples(folder, SPECS, 3)
+    samples = Samples(folder, SPECS, range(3))
     assert len(samples) == 3
     assert samples[0]["image"] is not samples[0]["image"]
     for found in (list(samples), samples[:], [samples[index] for index in range(3)], samples[-3:]):

@@ -8,10 +8,13 @@ import numpy as np
 import onnx
 import pytest
 from _counting import Log
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 from PIL import Image
 
 from workbench.calib.feeds import feeds
+from workbench.calib.pictures import CROP
 from workbench.engine import runner
 from workbench.engine.progress import Silent
 from workbench.engine.stage import OutsideFile, Step
@@ -59,7 +62,7 @@ def network():
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def prepared(tmp_path, count=6, model=None):
+def prepared(tmp_path, count=12, model=None):
     """A network and pictures, as earlier stages leave them."""
     folders = {name: tmp_path / name for name in ("surgery", "pictures")}
     fitted = folders["pictures"] / "calibration" / "image"
@@ -71,6 +74,8 @@ def prepared(tmp_path, count=6, model=None):
     for index in range(count):
         small = random.integers(0, 255, (4, 4, 3)).astype(np.uint8)
         Image.fromarray(small).resize((24, 24)).save(fitted / f"{index:05d}.png")
+    told = {"calibration": {"used": [f"{index}.jpg" for index in range(count)]}}
+    (folders["pictures"] / "pictures.json").write_text(json.dumps(told), "utf-8")
     return folders
 
 
@@ -107,23 +112,39 @@ def test_it_writes_the_section_and_the_story(tmp_path):
 
 
 def test_it_judges_by_whole_pictures_and_by_crops_of_others(tmp_path):
-    """Half of the pictures are those of the folder, half are parts of others, the same on every run."""
+    """Half of the judging pictures are those of the folder, half are parts of others, the same on every run."""
     inputs = prepared(tmp_path, count=8)
     folder = inputs["pictures"] / "calibration"
-    whole = {feed["image"].tobytes() for feed in feeds(folder, SPECS)}
-    judging = [feed["image"] for feed in module._judging(folder, SPECS, 6)]
-    again = [feed["image"] for feed in module._judging(folder, SPECS, 6)]
+    files = {feed["image"].tobytes() for feed in feeds(folder, SPECS)}
+    whole, cut, rest = module._apart([f"{index}.jpg" for index in range(8)], 4)
+    judging = [feed["image"] for feed in module._judging(folder, SPECS, whole, cut)]
+    again = [feed["image"] for feed in module._judging(folder, SPECS, whole, cut)]
 
-    assert len(judging) == 6
-    assert sum(image.tobytes() in whole for image in judging) == 3
+    assert (len(whole), len(cut), len(rest)) == (2, 2, 4)
+    assert len(judging) == 4
+    assert sum(image.tobytes() in files for image in judging) == 2
     assert all(image.shape == (1, 3, 24, 24) for image in judging)
     assert all(np.array_equal(one, other) for one, other in zip(judging, again, strict=True))
 
 
-def test_few_pictures_are_judged_by_all_the_same(tmp_path):
-    """With two pictures both serve, whole and cut."""
-    inputs = prepared(tmp_path, count=2)
-    assert len(list(module._judging(inputs["pictures"] / "calibration", SPECS, 16))) == 4
+@given(st.lists(st.integers(0, 3), min_size=4, max_size=40), st.integers(1, 20))
+def test_what_judges_does_not_calibrate_and_no_crop_of_it_does(crops, wanted):
+    """However many crops each picture has: pictures that judge, and all of their crops, are left out of the samples."""
+    names = [name for index, more in enumerate(crops) for name in named(index, more)]
+    whole, cut, rest = module._apart(names, wanted)
+    judges = {names[index] for index in whole | cut}
+
+    assert whole
+    assert cut
+    assert len(judges) <= max(2, len(crops) // 2)
+    assert not whole & cut
+    assert all(CROP not in name for name in judges)
+    assert {names[index].split(CROP)[0] for index in rest} == {f"{index}.jpg" for index in range(len(crops))} - judges
+
+
+def named(index, crops):
+    """The names of a picture and its crops."""
+    return [f"{index}.jpg", *(f"{index}.jpg{CROP}{number}" for number in range(1, crops + 1))]
 
 
 class Interrupting(Log):
@@ -167,8 +188,8 @@ def test_seeded_weights_get_settings_and_no_figures(tmp_path):
 
 
 @pytest.mark.parametrize(("count", "told"), [(0, "no calibration pictures"), (1, "1 calibration picture:")])
-def test_a_search_needs_two_pictures(tmp_path, count, told):
+def test_a_search_needs_four_pictures(tmp_path, count, told):
     """None and one are errors that say how many are needed and what to change."""
-    with pytest.raises(ToolError, match=f"^{told}.* at least 2") as caught:
+    with pytest.raises(ToolError, match=f"^{told}.* at least 4, half of which judge") as caught:
         searched(prepared(tmp_path, count=count), tmp_path / "out")
     assert "calibration.pictures" in caught.value.fix

@@ -24,6 +24,9 @@ FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 LARGEST = 100_000_000  # pixels; about four times the largest camera picture, and 400 MB once decoded
 _SHOWN = 3  # reasons named in an error
 
+CROP = ", crop "
+"""Between the name of a picture and the number of its crop, where both are told together."""
+
 
 @dataclass(frozen=True)
 class Unreadable:
@@ -156,7 +159,7 @@ def write_fitted(
             used.append(path)
             for number, part in enumerate(_parts(picture, path, crops)):
                 (folder / f"{len(written):05d}.png").write_bytes(png.encode(fit_picture(part, spec)))
-                written.append(f"{path.name}, crop {number}" if number else path.name)
+                written.append(f"{path.name}{CROP}{number}" if number else path.name)
     except OSError as error:
         raise ToolError(
             f"cannot write the fitted pictures: {error.strerror}",

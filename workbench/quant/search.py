@@ -35,6 +35,7 @@ _ROUNDS = 2  # of measuring and splitting; what is split once shows what was hid
 _SPENT = 0.9  # of the multiplications; what is left then is not worth measuring every grid again
 _METHODS = ("Percentile", "MSE", "KL")
 _CLEARLY = 1e-3  # of cosine: what a calibration method has to gain; less is the luck of a few pictures
+_TIE = 1e-4  # of cosine: less than a few pictures can tell
 _SHOWN, _NOTHING = 24, 1e-4  # tensors that are told with their losses, and a loss that is not worth it
 
 
@@ -135,6 +136,7 @@ def search(
     base: Quantization,
     budget: Budget,
     *,
+    labels: Sequence[str] = (),
     progress: Progress,
     partial: Path | None = None,
 ) -> Choice:
@@ -147,6 +149,7 @@ def search(
         judge: makes the float answers to `judging` ready to be compared with.
         base: the recipe's section; what the search does not decide stays as it is.
         budget: how far to go.
+        labels: what to call the samples in errors, in their order.
         progress: told every step.
         partial: a folder of this very search that keeps what is done, so that it goes on after an interruption.
 
@@ -157,7 +160,7 @@ def search(
     if seeded:
         return _untuned(base, budget, seeded)
     data = io.to_bytes(model)
-    bench = Bench(data, samples, judging, judge, progress=progress, partial=partial)
+    bench = Bench(data, samples, judging, judge, labels=labels, progress=progress, partial=partial)
     return _Search(bench, base, budget, progress, partial).run()
 
 
@@ -201,12 +204,14 @@ class _Search:
         start = time.perf_counter() if since is None else since
         settings = self._settings.model_copy(update=changes)
         trial = self._bench.try_out(settings)
-        better = not self._steps or trial.cosine > self._reached
+        # Free and exact in float, or nearly: where the pictures cannot tell, other pictures may gain by it.
+        slack = _TIE if name in ("equalize", "correct_bias") else 0.0
+        better = not self._steps or trial.cosine > self._reached - slack
         self._tell(name, trial, time.perf_counter() - start, kept=better)
         if better:
             self._settings, self._reached = settings, trial.cosine
         else:
-            self._left.append(f"{name}: cosine {trial.cosine:.4f} instead of {self._reached:.4f}, so it is off")
+            self._left.append(f"{name}: cosine {trial.cosine:.6f} instead of {self._reached:.6f}, so it is off")
         return better
 
     def _tell(self, name: str, trial: Trial, seconds: float, *, kept: bool) -> None:
@@ -280,12 +285,15 @@ class _Search:
         else:
             told = ", ".join(f"{method} {trial.cosine:.4f}" for method, trial in tried.items())
             self._left.append(
-                f"method: {told}; none gains on MinMax, {self._reached:.4f}, what a few pictures can tell"
+                f"method: {told}; MinMax has {self._reached:.4f}, and a few pictures cannot tell less than {_CLEARLY}"
             )
 
     def _mixed(self) -> None:
         """Find the tensors at 16 bits."""
         start = time.perf_counter()
+        if not self._budget.u16:
+            self._left.append("mixed: not tried; no tensor may be at 16 bits")
+            return
         eight = self._bench.try_out(self._settings)
         if eight.cosine >= self._budget.mixed:
             self._left.append("mixed: 8 bits reach its goal; no tensor needs 16")
@@ -308,7 +316,7 @@ class _Search:
         trial = self._bench.try_out(settings)
         self._tell("mixed", trial, time.perf_counter() - start, kept=bool(chosen))
         if not chosen:
-            self._left.append("mixed: 16-bit activations gain nothing; what is left comes from the weights")
+            self._left.append("mixed: no choice of 16-bit tensors within the budget gains anything")
         elif trial.cosine < self._budget.mixed:
             self._left.append(f"mixed: cosine {trial.cosine:.4f} of the goal {self._budget.mixed:.4f}")
         self._settings = settings

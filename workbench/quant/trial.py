@@ -66,6 +66,7 @@ class Bench:
         samples: the calibration pictures, each {input: array}.
         judging: the pictures that answers are compared on; {input: array} each.
         judge: makes the float answers to `judging` ready to be compared with.
+        labels: what to call the samples in errors, in their order.
         progress: told what bake and observers do.
         partial: a folder that keeps baked networks and finished trials; None keeps nothing.
     """
@@ -77,6 +78,7 @@ class Bench:
         judging: Sequence[Feed],
         judge: Judge,
         *,
+        labels: Sequence[str] = (),
         progress: Progress,
         partial: Path | None = None,
     ) -> None:
@@ -84,6 +86,7 @@ class Bench:
             raise ToolError("no pictures to judge by", fix="give the search some calibration pictures")
         self.model = model
         self.samples = samples
+        self.labels = labels
         self.judging = judging
         self.judge = judge
         self.progress = progress
@@ -148,7 +151,7 @@ class Bench:
         data = None if self.partial is None else kept.read(self.partial / baking)
         if data is None:
             model = io.from_bytes(self.model)
-            bake(model, self.samples, settings, progress=self.progress)
+            bake(model, self.samples, settings, progress=self.progress, labels=self.labels)
             data = io.to_bytes(model)
             if self.partial is not None:
                 kept.write(self.partial / baking, data)
@@ -160,9 +163,9 @@ class Bench:
             return Ranges.from_bytes(told)
         total = len(self.samples)
         if settings.method == "MinMax":
-            ranges = observe(model, self.samples, progress=self.progress, total=total)
+            ranges = observe(model, self.samples, progress=self.progress, total=total, labels=self.labels)
         else:
-            seen = observe_histograms(model, self.samples, progress=self.progress, total=total)
+            seen = observe_histograms(model, self.samples, progress=self.progress, total=total, labels=self.labels)
             ranges = choose(seen, settings.method, percentile=settings.percentile)
         if self.partial is not None:
             kept.write(self.partial / key, ranges.to_bytes())

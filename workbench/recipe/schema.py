@@ -291,6 +291,13 @@ class Quantization(Strict):
             for index, name in enumerate(names):
                 if name in names[:index]:
                     raise FieldError((key, index), f"tensor {name!r} is listed twice", "remove one")
+        for index, name in enumerate(self.u16):
+            if name in self.split:
+                what = f"tensor {name!r} is split, so there is no such tensor any more"
+                raise FieldError(("u16", index), what, f"name its parts: {name}/split")
+            if name in self.unroll:
+                what = f"the sum {name!r} is unrolled, so there is no such tensor any more"
+                raise FieldError(("u16", index), what, "take it out of one of the two")
         return self
 
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import overload
 
-from workbench.calib.feeds import Feeds
-from workbench.calib.pictures import read_fitted
-from workbench.calib.preprocess import to_tensor
+from workbench.calib.feeds import Samples, count
 from workbench.engine.progress import Progress
 from workbench.engine.stage import Stage
 from workbench.engine.store import write_json
 from workbench.graph import io
 from workbench.quant.bake import bake
-from workbench.recipe.schema import InputSpec, Quantization
+from workbench.recipe.schema import Quantization
 from workbench.stages import _files
 
 
@@ -32,33 +29,6 @@ class Settings:
         return cls(quantization.only("equalize", "split", "unroll", "correct_bias", "rounding", "pictures"))
 
 
-class Samples(Sequence[Feeds]):
-    """The first fitted pictures of ``folder/<input>/``, kept as bytes: each takes four times that while it is a tensor.
-
-    Args:
-        folder: of the calibration pictures.
-        inputs: the recipe's.
-        most: how many at most; None takes all.
-    """
-
-    def __init__(self, folder: Path, inputs: Sequence[InputSpec], most: int | None = None) -> None:
-        self._inputs = inputs
-        self._fitted = list(islice(zip(*(read_fitted(folder / spec.name) for spec in inputs), strict=True), most))
-
-    def __len__(self) -> int:
-        return len(self._fitted)
-
-    @overload
-    def __getitem__(self, index: int) -> Feeds: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Feeds]: ...
-    def __getitem__(self, index: int | slice) -> Feeds | list[Feeds]:
-        if isinstance(index, slice):
-            return [self[one] for one in range(*index.indices(len(self)))]
-        pictures = zip(self._inputs, self._fitted[index], strict=True)
-        return {spec.name: to_tensor(picture, spec) for spec, picture in pictures}
-
-
 def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Progress) -> None:
     """Write ``model.onnx``, the float graph every 8-bit artifact is made from, and ``bake.json``, what was done to it.
 
@@ -68,7 +38,8 @@ def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Pro
     """
     specs = _files.read_inputs(inputs["surgery"])
     model = io.read(inputs["surgery"] / "model.onnx")
-    samples = Samples(inputs["pictures"] / "calibration", specs, settings.quantization.pictures)
+    folder = inputs["pictures"] / "calibration"
+    samples = Samples(folder, specs, range(min(count(folder, specs), settings.quantization.pictures or sys.maxsize)))
     report = bake(
         model, samples, settings.quantization, progress=progress, labels=_files.read_names(inputs["pictures"])
     )

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 from PIL import Image
 
 from workbench.calib.crops import crops
-from workbench.calib.feeds import Feeds, count, feeds
-from workbench.calib.pictures import choose, read_fitted
+from workbench.calib.feeds import Feeds, Samples
+from workbench.calib.pictures import CROP, read_fitted
 from workbench.calib.preprocess import Pixels, fit_picture, to_tensor
 from workbench.engine.progress import Progress
 from workbench.engine.stage import Stage
@@ -21,10 +20,13 @@ from workbench.errors import ToolError
 from workbench.graph import io
 from workbench.pose.displacement import reference
 from workbench.quant.search import Budget, search
+from workbench.quant.stepper import evenly
 from workbench.recipe.schema import InputSpec, Quantization
 from workbench.stages import _files
 
-_LEAST = 2  # what a single picture shows holds for no other
+Indices = frozenset[int]
+
+_LEAST = 4  # two judge, and what a single picture shows holds for no other
 # Of each side, what a judging crop keeps: closer than calibration crops are on average, as people are cut there.
 _SHARE = (0.3, 0.6)
 
@@ -51,45 +53,62 @@ class Settings:
 def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Progress) -> None:
     """Write ``search.json``: the recipe's section, what each setting is worth, and what is left.
 
-    The golden pictures are not looked at: they are to judge what is found here.
+    Pictures that judge here do not calibrate here, and the golden ones, which judge what is found, are not looked at.
 
     Raises:
-        ToolError: there are fewer than two calibration pictures, or as `search`.
+        ToolError: there are fewer than four calibration pictures, or as `search`.
         UnsupportedError: as `search`.
     """
     specs = _files.read_inputs(inputs["surgery"])
     folder = inputs["pictures"] / "calibration"
-    found = count(folder, specs)
-    total = min(found, settings.quantization.pictures or found)
-    if total < _LEAST:
-        raise ToolError(
-            f"{total or 'no'} calibration picture{'s' * (total != 1)}: settings are searched on at least {_LEAST}",
-            fix="add pictures to calibration.pictures, or raise calibration.count",
-        )
+    names = _files.read_names(inputs["pictures"])[: settings.quantization.pictures]
+    whole, cut, rest = _apart(names, settings.judging)
     model = io.read(inputs["surgery"] / "model.onnx")
     outputs = {str(value.name) for value in model.graph.outputs}
     choice = search(
         model,
-        list(islice(feeds(folder, specs), total)),
-        list(_judging(folder, specs, settings.judging)),
+        Samples(folder, specs, rest),
+        list(_judging(folder, specs, whole, cut)),
         partial(reference, heatmaps=[name for name in settings.heatmaps if name in outputs], joints=settings.joints),
         settings.quantization,
         settings.budget,
+        labels=[names[index] for index in sorted(rest)],
         progress=progress,
         partial=inputs.get("partial"),
     )
     write_json(out / "search.json", choice.to_json())
 
 
-def _judging(folder: Path, specs: Sequence[InputSpec], wanted: int) -> Iterator[Feeds]:
-    """Half of `wanted` calibration pictures as they are, evenly spread, then a crop of as many others in between."""
-    files = sorted((folder / specs[0].name).glob("*.png"))
-    half = max(1, wanted // 2)
-    whole = choose(files, half)
-    cut = choose([path for path in files if path not in whole] or files, half)
+def _apart(names: Sequence[str], wanted: int) -> tuple[Indices, Indices, Indices]:
+    """The places of pictures to judge by as they are, of those to judge by a crop of, and of those to calibrate with.
+
+    A picture that judges does not calibrate, and neither does a crop of it. At most half of the pictures judge.
+    """
+    families: list[list[int]] = []
+    for index, name in enumerate(names):
+        if families and name.rsplit(CROP, 1)[0] == names[families[-1][0]]:
+            families[-1].append(index)
+        else:
+            families.append([index])
+    if len(families) < _LEAST:
+        raise ToolError(
+            f"{len(families) or 'no'} calibration picture{'s' * (len(families) != 1)}: settings are searched on at"
+            f" least {_LEAST}, half of which judge them",
+            fix="add pictures to calibration.pictures, or raise calibration.count",
+        )
+    half = max(1, min(wanted, len(families) // 2) // 2)
+    places = range(len(families))
+    judge = evenly(len(families), 2 * half)
+    used = {index for place in places if place not in judge for index in families[place]}
+    first = [families[place][0] for place in judge]
+    return frozenset(first[::2]), frozenset(first[1::2]), frozenset(used)
+
+
+def _judging(folder: Path, specs: Sequence[InputSpec], whole: Indices, cut: Indices) -> Iterator[Feeds]:
+    """The pictures at the places `whole` as they are, then a crop of each of those at `cut`."""
     for chosen, change in ((whole, _as_it_is), (cut, _crop)):
         for index, fitted in enumerate(zip(*(read_fitted(folder / spec.name) for spec in specs), strict=True)):
-            if files[index] in chosen:
+            if index in chosen:
                 key = fitted[0].tobytes()
                 pairs = zip(specs, fitted, strict=True)
                 yield {spec.name: to_tensor(change(pixels, spec, key), spec) for spec, pixels in pairs}
