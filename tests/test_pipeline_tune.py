@@ -64,7 +64,7 @@ def test_a_second_run_finds_it_in_the_store(tuned):
 def test_what_was_written_is_no_reason_to_search_again(tuned, tmp_path):
     """Settings that the search decides by itself may stand in the recipe or not."""
     tuned()
-    _tiny.write(tmp_path, **{"{method: MinMax}": "{equalize: false, rounding: optimal, u16: [c], split: {c: 2}}"})
+    _tiny.write(tmp_path, **{"{method: MinMax}": "{equalize: false, correct_bias: false, u16: [d], split: {c: 2}}"})
     text = (tmp_path / "tiny.yaml").read_text("utf-8")
     (tmp_path / "tiny.yaml").write_text(text.replace("    int8:", "    mixed: {cosine: 0.9}\n    int8:"), "utf-8")
     assert tuned()[1] == []

@@ -133,7 +133,7 @@ def test_a_real_search_of_a_file(call, model, photos, tmp_path):
 
     assert "what each step gained" in result.stdout
     assert "Held-out pictures judge" in result.stdout
-    assert load(saved).recipe.quantization.equalize is True
+    assert load(saved).recipe.quantization.correct_bias is True
     assert (tmp_path / "dist/tiny/tiny.int8.onnx").is_file()
 
 

@@ -165,7 +165,7 @@ def test_a_wrong_name_points_into_the_recipe(prepare, bake, tmp_path):
 
 def test_the_stage_sees_what_it_reads():
     """Settings of other stages are not among its own: changing them does not run it again."""
-    said = Quantization(method="MSE", percentile=95, u16=("c",), split={"c": 2}, rounding="optimal", pictures=3)
+    said = Quantization(method="MSE", percentile=95, u16=("d",), split={"c": 2}, rounding="optimal", pictures=3)
     assert Settings.of(said) == Settings.of(Quantization(split={"c": 2}, rounding="optimal", pictures=3))
     assert Settings.of(said) != Settings.of(Quantization(split={"c": 2}, pictures=3))
     assert STAGE.name == "bake"
