@@ -78,6 +78,18 @@ def test_without_git_the_error_says_so(tmp_path, monkeypatch):
         _checkout.fetch("https://example.invalid/x", "0" * 40, tmp_path / "cache")
 
 
+def test_a_package_without_init_is_forgotten_where_another_folder_has_its_name(tmp_path, monkeypatch):
+    """A folder of the same name elsewhere on sys.path does not keep the checkout's package alive."""
+    (tmp_path / "mine" / "models").mkdir(parents=True)
+    (tmp_path / "mine" / "models" / "net.py").write_text("def build():\n    return 1\n")
+    (tmp_path / "other" / "models").mkdir(parents=True)
+    monkeypatch.syspath_prepend(tmp_path / "other")
+    with _checkout.importable(tmp_path / "mine", "models.net"):
+        assert _factory.find("models.net:build", tmp_path / "mine")() == 1
+
+    assert not {name for name in sys.modules if name.split(".")[0] == "models"}
+
+
 def test_two_checkouts_do_not_see_each_other(tmp_path):
     """Each recipe imports its own package `models`, sys.modules is as before, and no bytecode is written."""
     before = set(sys.modules)

@@ -177,11 +177,13 @@ def importable(root: Path, module: str) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.path.remove(str(root))
         sys.dont_write_bytecode = bytecode
+        # Before the path goes: a package without __init__ looks for its places anew whenever sys.path has changed, and
+        # finds another folder of its name.
         for name in set(sys.modules) - before:
             if lies_in(sys.modules[name], root):
                 del sys.modules[name]
+        sys.path.remove(str(root))
         sys.modules.update(shelved)
 
 
