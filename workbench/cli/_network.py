@@ -13,7 +13,7 @@ import onnx_ir as ir
 from pydantic import TypeAdapter, ValidationError
 
 from workbench.errors import RecipeError, ToolError, UnsupportedError
-from workbench.graph import io, walk
+from workbench.graph import io, naming, walk
 from workbench.recipe.schema import InnerTensor
 
 Dims = tuple[int | None, ...]
@@ -196,12 +196,7 @@ class _Names:
         wanted = plain(tensor)
         if not re.match(r"[A-Za-z_]", wanted):
             wanted = f"{kind}_{wanted}".rstrip("_")
-        name, number = wanted, 1
-        while name in self._taken:
-            number += 1
-            name = f"{wanted}_{number}"
-        self._taken.add(name)
-        return name
+        return naming.unique(wanted, self._taken)
 
 
 def plain(text: str, otherwise: str = "") -> str:

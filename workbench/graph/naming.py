@@ -1,8 +1,18 @@
-"""Give every node of a graph a name of its own, for tools that call nodes by name."""
+"""Names that nobody has yet, and a name of its own for every node of a graph."""
 
 from __future__ import annotations
 
 import onnx_ir as ir
+
+
+def unique(wanted: str, taken: set[str]) -> str:
+    """`wanted`, or `wanted` with the first number that is not among `taken`; it is taken from then on."""
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}_{number}"
+    taken.add(name)
+    return name
 
 
 def name_nodes(graph: ir.Graph) -> bool:
@@ -20,11 +30,5 @@ def name_nodes(graph: ir.Graph) -> bool:
     renamed = [node for node in graph if node not in kept]
     for node in renamed:
         made = next((value.name for value in node.outputs if value.name), "")
-        wanted = f"{node.op_type}_{made}" if made else node.op_type
-        name, number = wanted, 1
-        while name in taken:
-            number += 1
-            name = f"{wanted}_{number}"
-        node.name = name
-        taken.add(name)
+        node.name = unique(f"{node.op_type}_{made}" if made else node.op_type, taken)
     return bool(renamed)

@@ -1,10 +1,23 @@
-"""Take nodes out of a graph without losing a name that anybody relies on."""
+"""Put nodes into a graph, and take them out without losing a name that anybody relies on."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import onnx_ir as ir
 
 from workbench.graph import constants, walk
+
+
+def insert_behind(graph: ir.Graph, value: ir.Value, nodes: Sequence[ir.Node]) -> None:
+    """Put `nodes` right behind what makes `value`; in front of everything where that is an input or a weight."""
+    maker = value.producer()
+    if maker is not None:
+        graph.insert_after(maker, nodes)
+    elif len(graph):
+        graph.insert_before(graph[0], nodes)
+    else:
+        graph.extend(nodes)
 
 
 def inherit(kept: ir.Value, gone: ir.Value) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
+from workbench.graph import naming
+
 _ONNX = ("", "ai.onnx")
 
 
@@ -86,12 +88,7 @@ def made(graph: ir.Graph) -> dict[str, ir.Value]:
 
 def fresh_name(graph: ir.Graph, wanted: str) -> str:
     """`wanted`, or `wanted` with the first number that no tensor of the graph or its subgraphs uses."""
-    taken = set(tensors(graph)) | inner_names(graph)
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
-    return name
+    return naming.unique(wanted, set(tensors(graph)) | inner_names(graph))
 
 
 def inner_graphs(node: ir.Node) -> Iterator[ir.Graph]:

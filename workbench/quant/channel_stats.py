@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from workbench.engine.progress import Progress
 from workbench.errors import ToolError
-from workbench.graph import constants, io, walk
+from workbench.graph import constants, io, splice, walk
 from workbench.quant.activations import activations
 from workbench.quant.ranges import Range, Ranges
 from workbench.quant.shards import in_shards
@@ -253,13 +253,7 @@ def _reduce(model: ir.Model, values: Sequence[ir.Value]) -> None:
             made.shape = ir.Shape([shape[1]])
             outputs.append(made)
         nodes.insert(2, square)
-        behind = value.producer()
-        if behind is not None:
-            graph.insert_after(behind, nodes)
-        elif len(graph):
-            graph.insert_before(graph[0], nodes)
-        else:
-            graph.extend(nodes)
+        splice.insert_behind(graph, value, nodes)
     graph.outputs.clear()
     graph.outputs.extend(outputs)
 

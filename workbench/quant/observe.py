@@ -12,7 +12,7 @@ import onnx_ir as ir
 from workbench.catalog import did_you_mean
 from workbench.engine.progress import Progress
 from workbench.errors import ToolError, UnsupportedError
-from workbench.graph import io, walk
+from workbench.graph import io, splice, walk
 from workbench.quant.activations import activations
 from workbench.quant.distributions import Distributions
 from workbench.quant.histogram import Tally
@@ -208,13 +208,7 @@ def _reduce(model: ir.Model, values: Sequence[ir.Value]) -> None:
             made.type = ir.TensorType(ir.DataType.FLOAT)
             made.shape = ir.Shape([])
             outputs.append(made)
-        behind = value.producer()
-        if behind is not None:
-            graph.insert_after(behind, nodes)
-        elif len(graph):
-            graph.insert_before(graph[0], nodes)
-        else:
-            graph.extend(nodes)
+        splice.insert_behind(graph, value, nodes)
     graph.outputs.clear()
     graph.outputs.extend(outputs)
 

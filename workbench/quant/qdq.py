@@ -31,7 +31,7 @@ import numpy as np
 import onnx_ir as ir
 
 from workbench.errors import UnsupportedError
-from workbench.graph import attributes, constants, io, walk
+from workbench.graph import attributes, constants, io, naming, splice, walk
 from workbench.quant import scheme
 from workbench.quant.opset21 import OPSET, to_opset_21
 from workbench.quant.plan import Plan, finite, is_operand, is_weight, plan
@@ -164,11 +164,7 @@ class _Writer:
                     outputs[index] = dequantize.outputs[0]
         value.name = real
         _describe(dequantize.outputs[0], seen, ir.DataType.FLOAT, value.shape)
-        behind = value.producer()
-        if behind is not None:
-            self._graph.insert_after(behind, [quantize, dequantize])
-        else:
-            self._graph.insert_before(self._graph[0], [quantize, dequantize])
+        splice.insert_behind(self._graph, value, [quantize, dequantize])
 
     def is_interpolation_on_one_grid(self, node: ir.Node) -> bool:
         """Whether the Resize `node` mixes values, and its input and output stand on the same 8-bit grid."""
@@ -259,12 +255,7 @@ class _Writer:
         return value
 
     def _free(self, wanted: str) -> str:
-        name, number = wanted, 1
-        while name in self._names:
-            number += 1
-            name = f"{wanted}_{number}"
-        self._names.add(name)
-        return name
+        return naming.unique(wanted, self._names)
 
 
 def _take(node: ir.Node, index: int, value: ir.Value) -> None:

@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from workbench.catalog import did_you_mean
 from workbench.errors import UnsupportedError
-from workbench.graph import attributes, constants, shapes, walk
+from workbench.graph import attributes, constants, naming, shapes, walk
 
 FEWEST, MOST = 2, 16
 """How many parts a range may be split into."""
@@ -117,12 +117,7 @@ def unfit_reader(node: ir.Node, value: ir.Value) -> str | None:
 
 def fresh_node_name(graph: ir.Graph, wanted: str) -> str:
     """`wanted`, or `wanted` with the first number that no node of the graph uses."""
-    taken = {node.name for node in graph}
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
-    return name
+    return naming.unique(wanted, {node.name for node in graph if node.name})
 
 
 @dataclass(frozen=True)

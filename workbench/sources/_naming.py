@@ -9,7 +9,7 @@ import re
 
 import onnx_ir as ir
 
-from workbench.graph import splice
+from workbench.graph import naming, splice
 
 _NUMBER = re.compile(r"__\d+$")
 _ROLES = {
@@ -37,21 +37,21 @@ def settle(graph: ir.Graph) -> None:
     taken = {str(value.name) for value in graph.inputs}
     named: set[str] = set()
     for node in nodes:
-        node.name = _unique(_NUMBER.sub("", node.name or "") or node.op_type.lower(), named)
+        node.name = naming.unique(_NUMBER.sub("", node.name or "") or node.op_type.lower(), named)
         for index, value in enumerate(node.outputs):
             if not value.name and not value.uses() and not value.is_graph_output():
                 continue  # an optional output that is not there
             own = (value.name or "").removesuffix(":0")
             number = f":{index}" if index else ""
             value.name = None  # so that no later name can collide with one that is about to go
-            value.name = _unique(f"{node.name}{number}" if not own or _NUMBER.search(own) else own, taken)
+            value.name = naming.unique(f"{node.name}{number}" if not own or _NUMBER.search(own) else own, taken)
     weights: dict[ir.Value, str] = {}
     for node in nodes:
         for index, operand in enumerate(node.inputs):
             if operand is not None and operand.is_initializer() and operand not in weights:
                 roles = _ROLES.get(node.op_type, ())
                 role = roles[index] if index < len(roles) and roles[index] else f"operand_{index}"
-                weights[operand] = _unique(f"{node.name}/{role}", taken)
+                weights[operand] = naming.unique(f"{node.name}/{role}", taken)
     graph.initializers.clear()
     for weight, name in weights.items():
         weight.name = name
@@ -75,12 +75,3 @@ def _ordered(graph: ir.Graph) -> list[ir.Node]:
             todo.append((node, True))
             todo.extend((value.producer(), False) for value in reversed(node.inputs) if value is not None)
     return order
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    free, number = name, 1
-    while free in taken:
-        number += 1
-        free = f"{name}_{number}"
-    taken.add(free)
-    return free

@@ -207,9 +207,5 @@ def _reshaped(graph: ir.Graph, value: ir.Value, shape: Sequence[int]) -> ir.Valu
     node.outputs[0].name = node.name
     node.outputs[0].type = value.type
     node.outputs[0].shape = ir.Shape(shape)
-    maker = value.producer()
-    if maker is None:
-        graph.insert_before(graph[0], node)
-    else:
-        graph.insert_after(maker, node)
+    splice.insert_behind(graph, value, [node])
     return node.outputs[0]
