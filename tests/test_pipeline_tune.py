@@ -9,7 +9,7 @@ from workbench import pipeline
 from workbench.engine.progress import Silent
 from workbench.engine.store import Store
 from workbench.errors import SourceError
-from workbench.quant.search import Budget
+from workbench.quant.choice import Budget
 from workbench.recipe.load import load
 from workbench.recipe.schema import Quantization
 

@@ -25,7 +25,7 @@ from workbench.engine.stage import OutsideFile, Step, digest
 from workbench.engine.store import Store, default_home
 from workbench.errors import RecipeError, RecipeErrors, ToolError, WorkbenchError
 from workbench.pose.skeletons import skeleton
-from workbench.quant.search import Budget
+from workbench.quant.choice import Budget
 from workbench.recipe.load import LoadedRecipe
 from workbench.recipe.schema import Quantization, Recipe
 from workbench.stages import (
@@ -108,15 +108,7 @@ def convert(loaded: LoadedRecipe, request: Request, store: Store, reporter: Repo
         check(loaded, store)
         _check_requirements(loaded.recipe, request)
         _swap.check(loaded.recipe.name, request.dist)
-        reporter.begin("fetch")
-        found = fetch.get(
-            loaded,
-            given=request.weights,
-            mirrors=request.mirrors,
-            home=store.home,
-            require=request.require_weights,
-            progress=reporter,
-        )
+        found = _weights(loaded, request, store, reporter)
         planned = steps(loaded, found, store)
 
         def attempt() -> Outcome:
@@ -143,15 +135,7 @@ def tune(loaded: LoadedRecipe, request: Request, store: Store, reporter: Reporte
     """
     with located(loaded):
         check(loaded, store)
-        reporter.begin("fetch")
-        found = fetch.get(
-            loaded,
-            given=request.weights,
-            mirrors=request.mirrors,
-            home=store.home,
-            require=request.require_weights,
-            progress=reporter,
-        )
+        found = _weights(loaded, request, store, reporter)
         recipe = loaded.recipe
         if recipe.quantization is not None and recipe.quantization.rounding == "optimal":
             budget = replace(budget, rounding=True)  # a second search must not take back what the first has found
@@ -168,6 +152,18 @@ def tune(loaded: LoadedRecipe, request: Request, store: Store, reporter: Reporte
         done = run([*before, searched], store, _key(loaded), reporter)
         choice: dict[str, Any] = json.loads((done["search"].files / "search.json").read_text("utf-8"))
         return choice
+
+
+def _weights(loaded: LoadedRecipe, request: Request, store: Store, reporter: Reporter) -> Weights:
+    reporter.begin("fetch")
+    return fetch.get(
+        loaded,
+        given=request.weights,
+        mirrors=request.mirrors,
+        home=store.home,
+        require=request.require_weights,
+        progress=reporter,
+    )
 
 
 def picture_set(loaded: LoadedRecipe, store: Store) -> PictureSet:

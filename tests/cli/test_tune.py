@@ -189,7 +189,7 @@ def test_json_is_pure_and_has_everything(call, tmp_path):
 
 def test_options_become_a_budget(call, tmp_path):
     """Percent are shares, goals are left to the search where none is given, weights and overrides arrive."""
-    from workbench.quant.search import Budget
+    from workbench.quant.choice import Budget
 
     recipe = _tiny.write(tmp_path)
     arguments = ("--macs", "20", "--u16", "5", "--rounding", "--goal", "0.9", "--set", "calibration.count=5")

@@ -12,7 +12,8 @@ from workbench.engine.progress import Silent
 from workbench.errors import ToolError
 from workbench.graph import io
 from workbench.pose.displacement import reference
-from workbench.quant.search import Budget, search
+from workbench.quant.choice import Budget
+from workbench.quant.search import search
 from workbench.recipe.schema import Quantization
 
 JUDGE = partial(reference, heatmaps=["heat"], joints=4)

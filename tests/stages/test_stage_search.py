@@ -21,7 +21,7 @@ from workbench.engine.stage import OutsideFile, Step
 from workbench.engine.store import Store
 from workbench.errors import ToolError
 from workbench.graph import io
-from workbench.quant.search import Budget
+from workbench.quant.choice import Budget
 from workbench.recipe.schema import InputSpec, Quantization
 from workbench.stages import _files
 from workbench.stages import search as module

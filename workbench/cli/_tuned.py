@@ -12,7 +12,7 @@ from workbench.cli import _options
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from workbench.quant.search import Budget
+    from workbench.quant.choice import Budget
     from workbench.recipe.schema import Recipe
 
 Choice = Mapping[str, Any]
@@ -91,7 +91,7 @@ def budgets(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def budget(*, macs: float, u16: float, rounding: bool, goal: float | None, mixed_goal: float | None) -> Budget:
     """The options of `budgets` as the search takes them."""
-    from workbench.quant.search import Budget
+    from workbench.quant.choice import Budget
 
     goals = {"int8": goal, "mixed": mixed_goal}
     return Budget(

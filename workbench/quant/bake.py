@@ -26,6 +26,9 @@ from workbench.recipe.schema import Quantization
 
 Array = npt.NDArray[np.generic]
 
+READS = ("equalize", "split", "unroll", "correct_bias", "rounding")
+"""The keys of a recipe's section that `bake` looks at."""
+
 _LEAST = 2  # what a single picture shows holds for no other
 _CHECKED = 4  # pictures on which the rewrites are compared with the graph they started from
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from workbench.graph import attributes, walk
+from workbench.quant import scheme
 
 Array = npt.NDArray[np.generic]
 Doubles = npt.NDArray[np.float64]
@@ -48,7 +49,7 @@ def choose(
         nearest steps and with these.
     """
     rows = np.asarray(to_rows(node, weights), np.float64)
-    spread = np.broadcast_to(along(scales, axis, weights.ndim), weights.shape)
+    spread = np.broadcast_to(scheme.along(scales, axis, weights.ndim), weights.shape)
     row_scales = np.asarray(to_rows(node, spread)[:, :, 0], np.float64)
     wanted = max(_AT_LEAST, _PER_INPUT * rows.shape[2])
     moments = Moments(node, weights.shape, wanted=wanted, samples=len(inputs))
@@ -61,11 +62,6 @@ def choose(
     size = float(errors(rows, np.zeros_like(rows), row_scales, second).sum())
     before, after = (relative(float(errors(rows, by, row_scales, second).sum()), size) for by in (near, chosen))
     return np.asarray(from_rows(node, chosen, weights.shape), np.float64), before, after
-
-
-def along(scales: Floats, axis: int, rank: int) -> Floats:
-    """`scales` in the shape that multiplies them along `axis` of `rank`."""
-    return scales.reshape([-1 if index == axis else 1 for index in range(rank)])
 
 
 def relative(error: float, size: float) -> float:

@@ -159,7 +159,7 @@ def weight_scales(
 def quantize_weights(weights: Floats, scales: Floats, axis: int, *, bits: int = 8) -> Integers:
     """`weights` in steps of their channel's scale, halves to even, within ``+-(2^(bits-1) - 1)``; shape as given."""
     limit = 2 ** (bits - 1) - 1
-    steps = np.rint(np.asarray(weights, np.float32) / _along(scales, axis, weights.ndim))
+    steps = np.rint(np.asarray(weights, np.float32) / along(scales, axis, weights.ndim))
     return _integers(np.clip(steps, -limit, limit), np.dtype(f"int{bits}"))
 
 
@@ -222,7 +222,8 @@ def _integers(steps: Floats, dtype: np.dtype[np.integer]) -> Integers:
     return result
 
 
-def _along(scales: Floats, axis: int, rank: int) -> npt.NDArray[np.float32]:
+def along(scales: Floats, axis: int, rank: int) -> npt.NDArray[np.float32]:
+    """`scales` in the shape that multiplies them along `axis` of `rank`."""
     shape = [1] * rank
     shape[axis] = -1
     return np.asarray(scales, np.float32).reshape(shape)

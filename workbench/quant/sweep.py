@@ -172,7 +172,7 @@ class _Sweep:
         scales = scheme.weight_scales(weights, axis, input_scale=grid.scale, bias=bias)
         reason = self._correctable(node, bias) if self._correct else "not asked for"
         report, integers = self._round(node, weights, scales, axis, copy[str(data.name)], centred=not reason)
-        self._put_weight(node, value, (integers * rounder.along(scales, axis, weights.ndim)).astype(np.float32))
+        self._put_weight(node, value, (integers * scheme.along(scales, axis, weights.ndim)).astype(np.float32))
         if self._correct and reason:
             self.left.append(f"{walk.label(node)}: no bias corrected: {reason}")
         if reason or walk.is_op(node, "MatMul"):
@@ -194,7 +194,7 @@ class _Sweep:
             self.left.append(f"{walk.label(node)}: weights rounded to the nearest: {reason}")
         if reason or not self._choose:
             near = scheme.quantize_weights(weights, scales, axis).astype(np.float64)
-            moved = near * rounder.along(scales, axis, weights.ndim) - weights
+            moved = near * scheme.along(scales, axis, weights.ndim) - weights
             error = rounder.relative(float(np.square(moved).sum()), float(np.square(weights, dtype=np.float64).sum()))
             return LayerReport(walk.label(node), error, error, False, 0.0, 0.0), near
         chosen, before, after = rounder.choose(node, weights, scales, axis, inputs, centred=centred)

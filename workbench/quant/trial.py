@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -18,10 +17,9 @@ from workbench.engine.progress import Progress
 from workbench.errors import ToolError
 from workbench.graph import io, shapes
 from workbench.pose.displacement import Reference, task_error
-from workbench.quant.bake import bake
+from workbench.quant.bake import READS, bake
 from workbench.quant.cost import cost
-from workbench.quant.methods import choose
-from workbench.quant.observe import observe, observe_histograms
+from workbench.quant.measure import measure
 from workbench.quant.plan import Plan, plan
 from workbench.quant.qdq import write_qdq
 from workbench.quant.ranges import Ranges
@@ -39,7 +37,6 @@ class Trial:
         within_5: share of joints displaced by at most 5 % of the picture; None where none was judged.
         macs: multiplications beside those of the network as it came, as a share of them.
         u16: share of the activation tensors at 16 bits.
-        seconds: baking, measuring and judging, as far as not done for an earlier trial.
     """
 
     cosine: float
@@ -47,7 +44,6 @@ class Trial:
     within_5: float | None
     macs: float
     u16: float
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -115,7 +111,6 @@ class Bench:
         return self._trials[key]
 
     def _tried(self, settings: Quantization, key: str) -> Trial:
-        start = time.perf_counter()
         baked = self.baked(settings)
         model = io.to_bytes(write_qdq(baked.model, baked.ranges, settings.u16))
         answers = run_all(model, list(self._reference.outputs), self.judging)
@@ -127,7 +122,6 @@ class Bench:
             within_5=None if math.isnan(error.near) else error.near,
             macs=price.macs / max(self.macs, 1) - 1,
             u16=price.tensor_share,
-            seconds=time.perf_counter() - start,
         )
         if self.partial is not None:
             kept.write(self.partial / key, json.dumps(asdict(trial)).encode())
@@ -141,7 +135,7 @@ class Bench:
             return None
 
     def _made(self, settings: Quantization, key: str) -> Baked:
-        baking = _key("graph", _baking(settings))
+        baking = _key("graph", settings.only(*READS))
         if self._graph[0] != baking:
             self._graph = (baking, self._graph_of(settings, baking))
         data = self._graph[1]
@@ -161,12 +155,9 @@ class Bench:
         told = None if self.partial is None else kept.read(self.partial / key)
         if told is not None:
             return Ranges.from_bytes(told)
-        total = len(self.samples)
-        if settings.method == "MinMax":
-            ranges = observe(model, self.samples, progress=self.progress, total=total, labels=self.labels)
-        else:
-            seen = observe_histograms(model, self.samples, progress=self.progress, total=total, labels=self.labels)
-            ranges = choose(seen, settings.method, percentile=settings.percentile)
+        ranges = measure(
+            model, self.samples, settings, progress=self.progress, total=len(self.samples), labels=self.labels
+        )
         if self.partial is not None:
             kept.write(self.partial / key, ranges.to_bytes())
         return ranges
@@ -177,12 +168,6 @@ class Bench:
         return self.judge(
             {name: per_picture(values) for name, values in run_all(self.model, names, self.judging).items()}
         )
-
-
-def _baking(settings: Quantization) -> Quantization:
-    """`settings` without what has no part in baking."""
-    default = Quantization()
-    return settings.model_copy(update={"u16": (), "method": default.method, "percentile": default.percentile})
 
 
 def _key(what: str, settings: Quantization) -> str:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.calib.feeds import Samples, count
+from workbench.calib.feeds import Samples
 from workbench.engine.progress import Progress
 from workbench.engine.stage import Stage
 from workbench.engine.store import write_json
 from workbench.graph import io
-from workbench.quant.bake import bake
+from workbench.quant.bake import READS, bake
 from workbench.recipe.schema import Quantization
 from workbench.stages import _files
 
@@ -26,7 +26,7 @@ class Settings:
     @classmethod
     def of(cls, quantization: Quantization) -> Settings:
         """Its part of `quantization`."""
-        return cls(quantization.only("equalize", "split", "unroll", "correct_bias", "rounding", "pictures"))
+        return cls(quantization.only(*READS, "pictures"))
 
 
 def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Progress) -> None:
@@ -38,8 +38,8 @@ def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Pro
     """
     specs = _files.read_inputs(inputs["surgery"])
     model = io.read(inputs["surgery"] / "model.onnx")
-    folder = inputs["pictures"] / "calibration"
-    samples = Samples(folder, specs, range(min(count(folder, specs), settings.quantization.pictures or sys.maxsize)))
+    first = range(settings.quantization.pictures or sys.maxsize)
+    samples = Samples(inputs["pictures"] / "calibration", specs, first)
     report = bake(
         model, samples, settings.quantization, progress=progress, labels=_files.read_names(inputs["pictures"])
     )

@@ -11,8 +11,7 @@ from workbench.calib.feeds import count, feeds
 from workbench.engine.progress import Progress
 from workbench.engine.stage import Stage
 from workbench.errors import ToolError
-from workbench.quant.methods import choose
-from workbench.quant.observe import observe, observe_histograms
+from workbench.quant.measure import measure
 from workbench.recipe.schema import Quantization
 from workbench.stages import _files
 
@@ -46,14 +45,15 @@ def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Pro
             f"{total or 'no'} calibration picture{'s' * (total != 1)}: ranges are measured on at least {_LEAST}",
             fix="add pictures to calibration.pictures, or raise calibration.count",
         )
-    model, samples = inputs["bake"] / "model.onnx", islice(feeds(folder, specs), total)
-    names, partial = _files.read_names(inputs["pictures"]), inputs.get("partial")
-    method = settings.quantization.method
-    if method == "MinMax":
-        ranges = observe(model, samples, progress=progress, total=total, labels=names, partial=partial)
-    else:
-        seen = observe_histograms(model, samples, progress=progress, total=total, labels=names, partial=partial)
-        ranges = choose(seen, method, percentile=settings.quantization.percentile)
+    ranges = measure(
+        inputs["bake"] / "model.onnx",
+        islice(feeds(folder, specs), total),
+        settings.quantization,
+        progress=progress,
+        total=total,
+        labels=_files.read_names(inputs["pictures"]),
+        partial=inputs.get("partial"),
+    )
     (out / "ranges.json").write_text(ranges.to_json(), "utf-8")
 
 

@@ -19,7 +19,8 @@ from workbench.engine.store import write_json
 from workbench.errors import ToolError
 from workbench.graph import io
 from workbench.pose.displacement import reference
-from workbench.quant.search import Budget, search
+from workbench.quant.choice import Budget
+from workbench.quant.search import search
 from workbench.quant.stepper import evenly
 from workbench.recipe.schema import InputSpec, Quantization
 from workbench.stages import _files
