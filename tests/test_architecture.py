@@ -13,6 +13,7 @@ RANK = {
     "cli": 10,
     "pipeline": 9,
     "stages": 8,
+    "inspection": 8,
     "report": 7,
     "targets": 7,
     "quant": 6,

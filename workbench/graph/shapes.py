@@ -48,7 +48,7 @@ def infer(model: ir.Model) -> dict[str, Dims]:
     found: dict[str, Dims] = {}
     for value in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output):
         if value.type.HasField("tensor_type") and value.type.tensor_type.HasField("shape"):
-            found[value.name] = tuple(_dim(dim) for dim in value.type.tensor_type.shape.dim)
+            found[value.name] = tuple(dim(size) for size in value.type.tensor_type.shape.dim)
     for tensor in inferred.graph.initializer:
         found[tensor.name] = tuple(tensor.dims)
     return found
@@ -92,10 +92,11 @@ def _inferred(proto: onnx.ModelProto) -> onnx.ModelProto:
         ) from error
 
 
-def _dim(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
-    if dim.HasField("dim_value"):
-        return int(dim.dim_value)
-    return str(dim.dim_param) if dim.HasField("dim_param") else None
+def dim(size: onnx.TensorShapeProto.Dimension) -> int | str | None:
+    """One size as the file has it: a number, a symbol, or None when it is open."""
+    if size.HasField("dim_value"):
+        return int(size.dim_value)
+    return str(size.dim_param) if size.HasField("dim_param") else None
 
 
 def _brief(error: Exception) -> str:

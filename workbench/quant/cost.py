@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from workbench.graph import attributes, constants, walk
+from workbench.graph.macs import macs
 from workbench.quant import scheme
 from workbench.quant.plan import Plan, finite, is_weight
 
@@ -74,14 +75,14 @@ def cost(model: ir.Model, decided: Plan) -> Cost:
         for name, value in walk.tensors(model.graph).items()
         if name in decided.grids and name not in decided.operands
     }
-    layers = [(macs, not decided.u16.isdisjoint(_ends(node, decided))) for node, macs in _layers(model.graph)]
+    layers = [(count, not decided.u16.isdisjoint(_ends(node, decided))) for node, count in _layers(model.graph)]
     return Cost(
         tensors=len(sizes),
         tensors_u16=len(decided.u16),
         values=sum(sizes.values()),
         values_u16=sum(size for name, size in sizes.items() if name in decided.u16),
-        macs=sum(macs for macs, _ in layers),
-        macs_u16=sum(macs for macs, wide in layers if wide),
+        macs=sum(count for count, _ in layers),
+        macs_u16=sum(count for count, wide in layers if wide),
     )
 
 
@@ -111,18 +112,11 @@ def long_sums(model: ir.Model, decided: Plan) -> tuple[str, ...]:
 
 
 def _layers(graph: ir.Graph) -> Iterator[tuple[ir.Node, int]]:
-    """Every layer that multiplies, and how often."""
+    """Every layer that multiplies, and how often, where its shapes are known."""
     for node in walk.nodes(graph, *sorted(scheme.WEIGHTED)):
-        data, weight, made = (walk.static_shape(value) for value in (*node.inputs[:2], node.outputs[0]))
-        if data is None or weight is None or made is None:
-            continue
-        if node.op_type == "Conv":
-            yield node, math.prod(made) * math.prod(weight[1:])
-        elif node.op_type == "ConvTranspose":
-            yield node, math.prod(data) * math.prod(weight[1:])
-        else:
-            across = attributes.integer(node, "transA", 0) if node.op_type == "Gemm" else 0
-            yield node, math.prod(made) * data[0 if across else -1]
+        count = macs(node)
+        if count is not None:
+            yield node, count
 
 
 def _ends(node: ir.Node, decided: Plan) -> set[str]:

@@ -42,6 +42,27 @@ def named_operators(model: Any) -> list[tuple[str, Any]]:
     return [(kinds[op.opcodeIndex], op) for op in model.subgraphs[0].operators or ()]
 
 
+def signature_names(model: Any) -> dict[int, str]:
+    """The names that the file's signature gives to tensors of the first graph, by the tensors' places.
+
+    ``serving_default``, or the first in name order; empty when the file has none.
+    """
+    signatures = [one for one in model.signatureDefs or () if one.subgraphIndex == 0]
+    if not signatures:
+        return {}
+    chosen = min(signatures, key=lambda one: (one.signatureKey != SIGNATURE.encode(), one.signatureKey))
+    named = (*(chosen.inputs or ()), *(chosen.outputs or ()))
+    return {int(one.tensorIndex): bytes(one.name).decode("utf-8", "replace") for one in named}
+
+
+def type_name(code: int) -> str:
+    """The schema's name of a tensor type, e.g. ``INT8``."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    names: dict[int, str] = {number: name for name, number in vars(schema.TensorType).items() if name.isupper()}
+    return names.get(code, f"type {code}")
+
+
 def constant(model: Any, index: int) -> bool:
     """Whether tensor `index` of the first graph is a constant."""
     data = model.buffers[model.subgraphs[0].tensors[index].buffer].data
