@@ -1,153 +1,175 @@
 """A stand-in for AXera's closed `pulsar2`, for tests only: its documented command line, checks, log and output tree.
 
-It compiles nothing. The `.axmodel` it writes has the documented container and says that it is a stand-in. STANDIN_FAIL
-makes it fail in a documented way: licence, operator, signal, hang, nothing, empty, truncated, plain, silent; or ignore
-what it is told: narrow (no layer gets 16 bits), unread (its list of widths is no JSON).
+It compiles nothing for any chip. Its `.axmodel` has the documented container, says that it is a stand-in, and holds a
+model that onnxruntime quantized, which `pulsar2 run` of this stand-in executes.
+
+STANDIN_FAIL makes it fail in a documented way (`FAILURES`); ``hang@PHASE`` and ``signal@PHASE`` choose the phase.
+STANDIN_VERSION changes the version that it says; STANDIN_PID names a file that receives its process id.
 """
 
 from __future__ import annotations
 
-import argparse
-import io
-import json
 import os
 import signal
 import sys
-import tarfile
 import time
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import onnx
-from build_config import mistakes
-from onnx import TensorProto, helper
+from pulsar2_parts.talk import COMMIT, LABEL, VERSION, CodeException, ErrorCode, bar, log
 
-VERSION, COMMIT = "7.0-standin", "0000standin"
+FAIL, _, AT = os.environ.get("STANDIN_FAIL", "").partition("@")
+FAILURES = {
+    "licence": "no licence when the model is assembled (H0007)",
+    "operator": "an operator that is not in the chip's table",
+    "crash": "a traceback that ends in a CodeException; of `run`, one of another kind",
+    "signal": "killed by the kernel",
+    "hang": "works for ever, after a line of log",
+    "quiet-hang": "works for ever and prints nothing",
+    "silent": "prints nothing and exits 1, whatever is asked",
+    "nospace": "the disk is full",
+    "nothing": "ends well and writes no model; of `run`, no output",
+    "empty": "ends well and writes an empty model",
+    "truncated": "ends well and writes half a model",
+    "plain": "ends well and writes a model without an NPU part",
+    "link": "ends well and leaves a link where the model should be",
+    "written": "writes a good model and exits 3",
+    "narrow": "leaves every tensor at 8 bits, whatever layer_configs says",
+    "unread": "its list of widths is no JSON",
+    "unlisted": "its list of widths misses every tensor, as if they were renamed",
+    "short": "writes half of every output of `run`",
+    "nan": "writes outputs of NaN in `run`",
+    "version": "says a version that is none",
+}
+PHASES = ("frontend", "calibration", "quantize", "precision", "compile", "assemble", "write")
 
 
-class CodeError(Exception):
-    """What the tool calls yamain.common.error.CodeException."""
-
-
-def build(argv: list[str]) -> None:
+def build(argv: list[str]) -> int:
     """`pulsar2 build`."""
-    parser = argparse.ArgumentParser(prog="pulsar2 build", allow_abbrev=False)
-    for name in ("input", "config", "output_dir", "target_hardware", "npu_mode", "output_name", "work_dir"):
-        parser.add_argument(f"--{name}")
-    given = {key: value for key, value in vars(parser.parse_args(argv)).items() if value is not None}
-    config = json.loads(Path(given.pop("config")).read_text("utf-8")) | given
-    if found := mistakes(config, "BuildConfig"):
-        raise CodeError(f"ParseError: {found[0]}")
-    print(f"[info] {VERSION} frontend: {config['input']}", flush=True)
-    fail = os.environ.get("STANDIN_FAIL", "")
-    if fail == "hang":
-        print("[info] working", flush=True)
+    if FAIL == "quiet-hang":
         time.sleep(600)
-    model = onnx.load(config["input"])
-    inputs = {
-        value.name: tuple(size.dim_value for size in value.type.tensor_type.shape.dim) for value in model.graph.input
-    }
-    for data in config["quant"]["input_configs"]:
-        calibrate(data, inputs)
-    if fail == "operator":
+    from pulsar2_parts import container, frontend, inputs, precision, quantizing, table, tree
+    from pulsar2_parts.samples import samples
+    from pulsar2_parts.settings import of_tensor, settings
+
+    config = settings(argv)
+    chip, quant, out, work = (
+        config["target_hardware"],
+        config["quant"],
+        Path(config["output_dir"]),
+        Path(config["work_dir"]),
+    )
+    print(f"[{LABEL}]", flush=True)
+    log("command.build:fill_default:302", f"version {VERSION}, frontend: {config['input']}", "WARNING")
+    phase("frontend")
+    model = frontend.load(Path(config["input"]), chip, config.get("input_shapes", ""))
+    if FAIL == "operator":
         raise KeyError("dont support LRN opr in AXOPS/ONNXOPS/CUSTOM_OPS")
-    if fail == "licence":
-        raise CodeError("(<ErrorCode.NPUBackendError: 8>, RuntimeError('Sentinel key not found (H0007)'))")
-    if fail == "signal":
-        os.kill(os.getpid(), signal.SIGKILL)
-    write(model, config, Path(config["output_dir"]), fail)
+    shapes = {value.name: frontend.sizes(value) for value in model.graph.input}
+    processors, datasets = config.get("input_processors", []), quant.get("input_configs", [])
+    for entry in (*processors, *datasets):
+        if entry["tensor_name"] not in (*shapes, "DEFAULT"):
+            raise KeyError(f"tensor {entry['tensor_name']} is not an input of the model: {sorted(shapes)}")
+    tree.optimized(model, work)
 
-
-def calibrate(data: dict[str, object], inputs: dict[str, tuple[int, ...]]) -> None:
-    """Read every sample, as the quantizer would."""
-    name = str(data["tensor_name"])
-    if name not in inputs:
-        raise CodeError(f"tensor {name} is not an input of the model")
-    with tarfile.open(str(data["calibration_dataset"])) as archive:
-        members = [member for member in archive if member.isfile()]
-        for member in members:
-            content = archive.extractfile(member)
-            assert content is not None
-            if data["calibration_format"] == "Image":
-                assert content.read(8) == b"\x89PNG\r\n\x1a\n", member.name
-            else:
-                tensor = np.load(io.BytesIO(content.read()), allow_pickle=False)
-                assert tensor.dtype == np.float32, member.name
-                assert tensor.shape == inputs[name], member.name
-    if not members:
-        raise CodeError(f"calibration dataset of {name} is empty")
-    print(f"[info] calibrate {name}: {len(members)} samples", flush=True)
-
-
-def write(model: onnx.ModelProto, config: dict[str, object], out: Path, fail: str) -> None:
-    """The documented output tree."""
-    for folder in ("frontend", "quant/debug", "compiler/debug"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    onnx.save(model, out / "frontend/optimized.onnx")
-    (out / "build_context.json").write_text("{}")
-    told = {} if fail == "narrow" else settings(config)
-    (out / "quant/quant_axmodel.json").write_text("{" if fail == "unread" else json.dumps(widths(model, told)))
-    if config["quant"]["precision_analysis"]:  # type: ignore[index]
-        (out / "quant/debug/precision_analysis_table.txt").write_text("Quant Precision Table\n")
-    weights = helper.make_tensor("npu_params", TensorProto.UINT8, [4], b"\0\1\2\3", raw=True)
-    graph = {"name": "npu_0", "dotneus": [{"neu_key": "npu_params", "batch": 1, "extra_inputs": []}]}
-    node = helper.make_node(
-        "neu mode",
-        [value.name for value in model.graph.input],
-        [value.name for value in model.graph.output],
-        neu_name="npu_0",
-        npu_graph_info=json.dumps(graph),
-        outputs_info="{}",
-        version="1",
-    )
-    compiled = helper.make_model(
-        helper.make_graph([node], "standin", model.graph.input, model.graph.output, [weights]),
-        producer_name="Pulsar2 stand-in",
-        doc_string=f"Pulsar2 Version:  {VERSION}\nPulsar2 Commit: {COMMIT}",
-    )
-    data = (model if fail == "plain" else compiled).SerializeToString()
-    path = out / str(config.get("output_name", "compiled.axmodel"))
-    if fail != "nothing":
-        path.write_bytes({"empty": b"", "truncated": data[: len(data) // 2]}.get(fail, data))
-    print("[info] max_cycle = 123456", flush=True)
-
-
-def settings(config: dict[str, object]) -> dict[str, dict[str, str]]:
-    """By layer name, the entry of layer_configs that names it."""
-    entries = config["quant"].get("layer_configs", [])  # type: ignore[index]
-    return {name: entry for entry in entries for name in entry.get("layer_names", [])}
-
-
-def widths(model: onnx.ModelProto, told: dict[str, dict[str, str]]) -> dict[str, dict[str, dict[str, object]]]:
-    """quant_axmodel.json: a layer reads what its data_type says, and its output takes what the next layers read."""
-    constants = {tensor.name for tensor in model.graph.initializer}
-    reads: dict[str, list[bool]] = {}
-    for node in model.graph.node:
-        for name in node.input:
-            if name and name not in constants:
-                reads.setdefault(name, []).append(told.get(node.name, {}).get("data_type") == "U16")
+    phase("calibration")
     found = {}
-    for node in model.graph.node:
-        entry = told.get(node.name, {})
-        wide = entry.get("data_type") == "U16"
-        tensors = {name: wide for name in node.input if name in reads}
-        for name in node.output:
-            tensors[name] = entry.get("output_data_type") == "U16" or any(reads.get(name, [wide]))
-        found[node.name] = {name: {"bit_width": 16 if wide else 8} for name, wide in tensors.items()}
-    return found
+    for name, shape in shapes.items():
+        dataset = of_tensor(datasets, name)
+        if not dataset:
+            raise ValueError(f"no calibration dataset for input {name}")
+        log(
+            "common.util:extract_archive:140",
+            f"extract [{dataset['calibration_dataset']}] to [{work}/quant/dataset]...",
+        )
+        found[name] = samples(dataset, of_tensor(processors, name), name, shape)
+        print(f"{len(found[name])} File(s) Loaded.", flush=True)
+    count = min(len(one) for one in found.values())
+    feeds = [{name: one[index] for name, one in found.items()} for index in range(count)]
+
+    phase("quantize")
+    entries = [] if FAIL == "narrow" else quant.get("layer_configs", [])
+    wide = precision.wide(model, entries)
+    bar("Calibration Progress(Phase 1)", count)
+    quantized = quantizing.quantize(model, feeds, wide, quant.get("calibration_method", "MinMax"))
+    print("Network Quantization Finished.", flush=True)
+    tree.quantized(quantized, work, chip)
+    if FAIL in ("unread", "unlisted"):
+        (work / "quant/quant_axmodel.json").write_text("{" if FAIL == "unread" else '{"tensor_configs": {}}')
+
+    phase("precision")
+    if quant.get("precision_analysis"):
+        method = quant.get("precision_analysis_method", "PerLayer")
+        title = f"Quant Precision Table【{method} {quant.get('precision_analysis_mode', 'Reference')}】"
+        rows = table.analyse(model, quantized, feeds[0], method == "EndToEnd")
+        tree.precision(table.render(rows, title), work)
+
+    phase("compile")
+    counts = frontend.macs(model)
+    cycles = tree.spent(counts, quantized)
+    log("command.build:compile_ptq_model:1123", f"group 0 QuantAxModel macs: {sum(counts.values()):,}")
+    log("command.build:compile_ptq_model:1255", "subgraph [0], group: 0, type: GraphType.NPU")
+    if FAIL == "crash":
+        cause = RuntimeError("tiling failed")
+        raise CodeException(ErrorCode.NPUBackendError, cause)
+    if FAIL == "nospace":
+        raise OSError(28, "No space left on device", str(work / "compiler"))
+    log("test_onepass:results2model:2700", f"max_cycle = {sum(cycles.values()):,}")
+    if config["compiler"].get("npu_perf"):
+        tree.profile(quantized, cycles, tree.known_shapes(model), work)
+
+    phase("assemble")
+    log("command.npu_backend_compiler:compile:233", f"assemble model [0] [{container.GRAPH}] b1")
+    if FAIL == "licence":
+        raise CodeException(ErrorCode.NPUBackendError, RuntimeError("Sentinel key not found (H0007)"))
+    for name in shapes:
+        inputs.embed(quantized, name, of_tensor(processors, name), of_tensor(datasets, name))
+    tree.context(config, out)
+    data = quantized.SerializeToString(deterministic=True) if FAIL == "plain" else container.pack(quantized)
+    return deliver(data, out / config["output_name"])
+
+
+def deliver(data: bytes, path: Path) -> int:
+    """Write the compiled model, or what STANDIN_FAIL says instead; returns the exit code."""
+    if FAIL == "link":
+        path.with_suffix(".elsewhere").write_bytes(data)
+        path.symlink_to(path.with_suffix(".elsewhere"))
+    elif FAIL != "nothing":
+        path.write_bytes({"empty": b"", "truncated": data[: len(data) // 2]}.get(FAIL, data))
+    phase("write")
+    log("command.build:compile_ptq_model:1297", "fuse 1 subgraph(s)")
+    return 3 if FAIL == "written" else 0
+
+
+def phase(name: str) -> None:
+    """Enter a phase: the place where STANDIN_FAIL may stop or kill it."""
+    assert name in PHASES
+    if FAIL in ("hang", "signal") and name == (AT or "frontend"):
+        print(f"standing still at {name}", flush=True)
+        if FAIL == "signal":
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(600)
 
 
 def main(argv: list[str]) -> int:
     """Run one command."""
-    if os.environ.get("STANDIN_FAIL") == "silent":
+    if pid := os.environ.get("STANDIN_PID"):
+        Path(pid).write_text(str(os.getpid()))
+    if FAIL == "silent":
         return 1
-    match argv:
+    options: Any = argv[1:]
+    match argv[:1]:
         case ["version"]:
-            print(f"version: {VERSION}\ncommit: {COMMIT}")
-        case ["build", *rest]:
-            build(rest)
+            version = "unknown" if FAIL == "version" else os.environ.get("STANDIN_VERSION", VERSION)
+            print(f"version: {version}\ncommit: {COMMIT}")
+        case ["build"]:
+            return build(options)
+        case ["run"]:
+            from pulsar2_parts.running import run
+
+            run(options, FAIL)
         case _:
-            print("usage: pulsar2 {version,build} ...", file=sys.stderr)
+            print("usage: pulsar2 {version,build,run} ...", file=sys.stderr)
             return 2
     return 0
 
