@@ -54,6 +54,27 @@ def infer(model: ir.Model) -> dict[str, Dims]:
     return found
 
 
+def typed(proto: onnx.ModelProto) -> dict[str, tuple[int, Dims | None]]:
+    """The element type (ONNX's number) and the shape of every tensor of an outline, by name.
+
+    None is a shape of which not even the rank is known; a tensor of which nothing is known, and one that is no tensor
+    (a sequence, an optional), are left out.
+
+    Raises:
+        UnsupportedError: as `infer`.
+    """
+    inferred = _inferred(proto).graph
+    found: dict[str, tuple[int, Dims | None]] = {}
+    for value in (*inferred.input, *inferred.value_info, *inferred.output):
+        if value.type.HasField("tensor_type"):
+            kind = value.type.tensor_type
+            dims = tuple(dim(size) for size in kind.shape.dim) if kind.HasField("shape") else None
+            found[value.name] = (int(kind.elem_type), dims)
+    for tensor in inferred.initializer:
+        found[tensor.name] = (int(tensor.data_type), tuple(tensor.dims))
+    return found
+
+
 def refresh(model: ir.Model) -> None:
     """Write the inferred shape and type of every node output into the graph.
 
