@@ -56,6 +56,25 @@ def test_the_verdict_the_failures_and_the_skipped_are_told():
     assert "left: Pad_2: mode reflect" in page
 
 
+def test_the_compiler_stands_beside_the_emulation():
+    """Cycles, both cosines of a tensor, and what is far apart or low is coloured."""
+    row = {"tensor": "<t>", "operator": "AxQuantizedConv", "stored": "U8", "layer": "Conv_0", "vendor_mse": None}
+    layers = [
+        {**row, "vendor_cosine": 0.99, "per_layer": 0.95, "end_to_end": 0.9},
+        {**row, "vendor_cosine": None, "per_layer": 0.999, "end_to_end": None},
+    ]
+    told = {"max_cycle": 1234567, "method": "PerLayer", "mode": "", "layers": layers, "profile": [{"op": "<x>"}]}
+    page = render(dossier(chips={"AX650": told}))
+
+    assert "What Pulsar2 said of AX650" in page
+    assert "1,234,567 cycles" in page
+    assert "Pulsar2 PerLayer" in page
+    assert '<td class="number warn">0.99000</td>' in page
+    assert '<td class="number bad">0.95000</td>' in page
+    assert "<td>&lt;t&gt;</td>" in page
+    assert "<td>&lt;x&gt;</td>" in page
+
+
 def test_sizes_read_well():
     """Decimal units, as file managers show them."""
     assert [human_bytes(size) for size in (0, 999, 1500, 16_300_000, 2_000_000_000)] == [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -17,6 +17,8 @@ class Dossier:
         skipped: (path, reason, fix) of every file that was not.
         surgery: per pass what changed and what was left alone.
         simplify: the content of ``simplify.json``.
+        chips: by chip, the content of its ``vendor.json``: what its compiler said beside our emulation.
+        checks: by chip, the content of its ``check.json``: every node against the chip's operator table.
     """
 
     recipe: str
@@ -27,6 +29,8 @@ class Dossier:
     skipped: Sequence[tuple[str, str, str]]
     surgery: Sequence[Mapping[str, Any]]
     simplify: Mapping[str, Any]
+    chips: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    checks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def render(dossier: Dossier) -> str:
