@@ -49,7 +49,7 @@ def load(path: Path, chip: str, shapes: str = "") -> onnx.ModelProto:
     kept = [value for value in model.graph.input if value.name not in constants]
     del model.graph.input[:]
     model.graph.input.extend(kept)
-    for value in (*model.graph.input, *model.graph.output):
+    for value in model.graph.input:
         if not all(size > 0 for size in sizes(value)):
             raise ValueError(f"dynamic shape is not supported: {value.name} {sizes(value)}")
     known = operators(chip)
@@ -62,7 +62,14 @@ def load(path: Path, chip: str, shapes: str = "") -> onnx.ModelProto:
             raise KeyError("dont support AxQuantizedGemm opr in AXOPS/ONNXOPS/CUSTOM_OPS")
     _drop_ones(model)
     del model.graph.value_info[:]
-    return onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    if shapes:
+        for value in model.graph.output:
+            value.type.tensor_type.ClearField("shape")
+    model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    for value in model.graph.output:
+        if not sizes(value) or not all(size > 0 for size in sizes(value)):
+            raise ValueError(f"dynamic shape is not supported: {value.name} {sizes(value)}")
+    return model
 
 
 def sizes(value: onnx.ValueInfoProto) -> tuple[int, ...]:

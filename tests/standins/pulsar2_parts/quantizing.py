@@ -20,7 +20,7 @@ import onnx
 from onnx import numpy_helper
 
 SAMPLES = int(os.environ.get("STANDIN_SAMPLES", "6"))
-_LINEAR = ("QuantizeLinear", "DequantizeLinear")
+LINEAR = ("QuantizeLinear", "DequantizeLinear")
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def operators(quantized: onnx.ModelProto) -> Iterator[Operator]:
     constants = {tensor.name: tensor for tensor in quantized.graph.initializer}
     makers = {name: node for node in quantized.graph.node for name in node.output}
     for node in quantized.graph.node:
-        if node.op_type in _LINEAR:
+        if node.op_type in LINEAR:
             continue
         reads: dict[str, Grid | None] = {}
         for name in filter(None, node.input):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from pulsar2_parts.quantizing import Grid, grids, operators
+from pulsar2_parts.quantizing import LINEAR, Grid, grids, operators
 
 COLUMNS = ("Operator", "Type", "Output Tensor", "Shape", "DType", "QDType", "Cosin", "MSE")
 _CENTRED = (1, 3, 5)
@@ -88,7 +88,7 @@ def render(rows: list[Row], title: str) -> str:
 
 def quantized_outputs(quantized: onnx.ModelProto) -> onnx.ModelProto:
     """The QDQ model with the dequantized value of every operator's output as an output of that operator's name."""
-    readers = {node.input[0]: node for node in quantized.graph.node if node.op_type.endswith("QuantizeLinear")}
+    readers = {node.input[0]: node for node in quantized.graph.node if node.op_type in LINEAR}
     copy = onnx.ModelProto()
     copy.CopyFrom(quantized)
     present = {value.name for value in copy.graph.output}
@@ -110,7 +110,7 @@ def _one_by_one(quantized: onnx.ModelProto, floats: dict[str, np.ndarray]) -> di
     made = {name for one in operators(quantized) for name in one.makes}
     feed, outputs = {}, []
     for node in copy.graph.node:
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+        if node.op_type in LINEAR:
             name = node.input[0].removesuffix("_QuantizeLinear_Input")
             if name in floats and node.op_type == "QuantizeLinear":
                 node.input[0] = feed_name = f"float/{name}"
