@@ -13,7 +13,7 @@ from workbench.errors import RecipeError, SourceError, ToolError, WorkbenchError
 from workbench.recipe.load import load
 from workbench.stages import _swap
 
-STAGES = ["pictures", "export", "simplify", "surgery", "bake", "calibrate", "quantize"]
+STAGES = ["pictures", "export", "simplify", "surgery", "check", "bake", "calibrate", "quantize"]
 STAGES += ["onnx", "pulsar2", "parity", "report"]
 
 

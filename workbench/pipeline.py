@@ -1,6 +1,7 @@
 """Read this first: the ordered stages, from a recipe to checked artifacts.
 
-    fetch > pictures > export > simplify > surgery > bake > calibrate > quantize > targets > parity > report > publish
+    fetch > pictures > export > simplify > surgery > check > bake > calibrate > quantize > targets > parity > report
+          > publish
 
 `plan` checks every name and says what would run and why; `convert` runs it. A stage sees its slice of the recipe, the
 folders of the steps it needs and an empty folder of its own; only this file knows them all.
@@ -44,6 +45,7 @@ from workbench.stages import (
     surgery,
     target,
 )
+from workbench.stages import check as checking
 from workbench.stages._weights import Weights
 from workbench.stages.publish import Outcome
 
@@ -241,6 +243,9 @@ def steps(loaded: LoadedRecipe, weights: Weights | None, store: Store) -> list[S
         surgery.STAGE, surgery.Settings(recipe.surgery, recipe.inputs), needs=(pictured, exported, simplified)
     )
     planned = [pictured, exported, simplified, operated]
+    chips = next((call.options.chips for call in recipe.targets if call.name == "pulsar2"), ())
+    if chips:
+        planned.append(Step(checking.STAGE, checking.Settings(chips), needs=(operated,)))
     ready: tuple[Step, ...] = (pictured, operated)
     if recipe.quantization is not None:
         baked = Step(bake.STAGE, bake.Settings.of(recipe.quantization), needs=(pictured, operated))
@@ -331,6 +336,7 @@ class located:  # noqa: N801 -- reads as a word in a with statement
         """Nothing to do."""
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Write the line into a passing error."""
-        if isinstance(error, WorkbenchError) and error.at is not None and not error.where:
-            error.where = self._loaded.marks.where(error.at)
+        """Write the line into a passing error, or into each of several."""
+        for one in error.errors if isinstance(error, RecipeErrors) else (error,):
+            if isinstance(one, WorkbenchError) and one.at is not None and not one.where:
+                one.where = self._loaded.marks.where(one.at)

@@ -93,7 +93,7 @@ def code_digest(room: str) -> str:
     """A hash of the source files of a room of this package, ``quant`` or ``targets/tflite``."""
     folder = Path(__file__).resolve().parents[1] / room
     found = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".j2")):
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".j2", ".yaml")):
         found.update(f"{path.relative_to(folder).as_posix()}\0".encode() + path.read_bytes() + b"\0")
     return found.hexdigest()[:16]
 

@@ -91,9 +91,10 @@ def _sources(recipe: Recipe, done: Mapping[str, Done]) -> dict[str, File]:
         precisions = {artifact.path: artifact.precision for artifact in _files.read_artifacts(files)}
         for path, (size, sha256) in _files.read_hashes(files).items():
             found[path] = File(files / path, size, sha256, precisions.get(path), call.name)
-    for stage, name in (("parity", "parity.json"), ("report", "report.html")):
-        file = done[stage].files / name
-        found[name] = File(file, file.stat().st_size, sha256_file(file), None, stage)
+    for stage, name in (("check", "pulsar2/check.json"), ("parity", "parity.json"), ("report", "report.html")):
+        if stage in done:
+            file = done[stage].files / Path(name).name
+            found[name] = File(file, file.stat().st_size, sha256_file(file), None, stage)
     return found
 
 

@@ -65,7 +65,10 @@ def lint(model: ir.Model, chip: str) -> Report:
             findings += found
         else:
             fine.append((_name(node), node.op_type))
-    findings += traps.of_outputs(model.graph)
+    mixed = traps.of_outputs(model.graph)
+    findings += mixed
+    joined = {(one.node, one.operator) for one in mixed}
+    fine = [one for one in fine if one not in joined]
     told = tuple(f"{text} ({count} node{'' if count == 1 else 's'})" for text, count in notes.items())
     return Report(name, table.about(name), graph.opset, tuple(findings), tuple(fine), told)
 
@@ -178,7 +181,7 @@ def _unmentioned(view: View, listed: tuple[Limit, ...]) -> Iterator[Finding]:
     named = {limit.name for limit in listed if limit.subject != "operator"}
     if known is None or not named:
         return
-    limit = f"the table lists {', '.join(sorted(named))}"
+    limit = f"not in the table's list ({', '.join(sorted(named))})"
     for name in node.attributes:
         if name in named or name in _ORDINARY.get(node.op_type, ()) or name not in known.attributes:
             continue
