@@ -20,7 +20,7 @@ from workbench.engine.progress import Silent
 from workbench.errors import RecipeErrors, ToolError, UnsupportedError
 from workbench.recipe.schema import InputSpec
 from workbench.targets._target import Artifact, TargetJob
-from workbench.targets.pulsar2 import Options, build, environment
+from workbench.targets.pulsar2 import Options, build, compiling, environment
 
 SPEC = InputSpec(name="image", shape=(1, 3, 4, 6), color="BGR", mean=(128,), std=(256,))
 MODEL = "pulsar2/model.onnx"
@@ -32,8 +32,9 @@ def job(tmp_path, programs):
     """A job over a one-operator graph and three pictures; no toolchain is in reach."""
     x = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 4, 6])
     y = helper.make_tensor_value_info("heat", TensorProto.FLOAT, [1, 3, 4, 6])
-    graph = helper.make_graph([helper.make_node("Relu", ["image"], ["heat"])], "g", [x], [y])
-    onnx.save(helper.make_model(graph), tmp_path / "canonical.onnx")
+    graph = helper.make_graph([helper.make_node("Sigmoid", ["image"], ["heat"])], "g", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "canonical.onnx")
     pictures = tmp_path / "pictures" / "image"
     pictures.mkdir(parents=True)
     random = np.random.default_rng(0)
@@ -150,11 +151,17 @@ def test_with_a_toolchain_the_model_is_compiled(job, programs, mode):
     assert artifacts[4:] == [
         Artifact("net.ax650.axmodel", "axmodel"),
         Artifact("pulsar2/AX650/precision_analysis_table.txt"),
+        Artifact("pulsar2/AX650/quant_axmodel.json"),
         Artifact("pulsar2/AX650/build.log"),
     ]
     compiled = onnx.load(made.out / "net.ax650.axmodel")
     assert [node.op_type for node in compiled.graph.node] == ["neu mode"]
-    assert "calibrate image: 3 samples" in (made.out / "pulsar2/AX650/build.log").read_text()
+    (port,) = compiled.graph.input
+    shape = [size.dim_value for size in port.type.tensor_type.shape.dim]
+    assert (port.type.tensor_type.elem_type, shape) == (
+        (TensorProto.UINT8, [1, 4, 6, 3]) if mode == "u8" else (TensorProto.FLOAT, [1, 3, 4, 6])
+    )
+    assert "3 File(s) Loaded." in (made.out / "pulsar2/AX650/build.log").read_text()
     assert sorted(files(made.out)) == sorted(one.path for one in artifacts)
 
 
@@ -181,6 +188,11 @@ def test_compiled_in_a_container(job, programs, tmp_path, monkeypatch):
         ("licence", "Sentinel key not found"),
         ("operator", "dont support LRN"),
         ("signal", "was killed by SIGKILL"),
+        ("crash", "NPUBackendError"),
+        ("nospace", "No space left on device"),
+        ("silent", "printed nothing"),
+        ("written", "failed with exit code 3"),
+        ("link", "wrote no compiled.axmodel"),
         ("nothing", "wrote no compiled.axmodel"),
         ("empty", "an ONNX file without a graph"),
         ("truncated", "damaged model"),
@@ -191,9 +203,11 @@ def test_a_failing_tool_leaves_its_log_and_no_model(job, programs, monkeypatch, 
     """However the tool fails, it is one ToolError, the log stays where the error says, and no model is there."""
     programs("pulsar2")
     made = job()
+    assert environment(made.options) != {"pulsar2": "none"}
     monkeypatch.setenv("STANDIN_FAIL", fail)
     with pytest.raises(ToolError, match=message) as caught:
         build(made)
+    assert caught.value.exit_code == 3
     assert caught.value.where == str(made.out / "pulsar2/AX650/build.log")
     assert Path(caught.value.where).is_file()
     assert not list(made.out.glob("*.axmodel"))
@@ -223,7 +237,7 @@ def test_layers_at_16_bits_have_names_in_the_model(job):
     (node,) = onnx.load(made.out / MODEL).graph.node
     config = json.loads((made.out / KIT[0]).read_text())
     assert config["quant"]["layer_configs"] == [{"layer_names": [node.name], "data_type": "U16"}]
-    assert node.name == "Relu_heat"
+    assert node.name == "Sigmoid_heat"
     assert "  heat\n" in (made.out / "pulsar2/AX650/u16.txt").read_text()
 
 
@@ -241,17 +255,54 @@ def test_the_graph_made_ready_for_8_bits_is_compiled(job, tmp_path):
     ("fail", "warning"),
     [
         ("", None),
-        ("narrow", "AX650: 1 ('heat') of the 1 tensors asked for at 16 bits stayed at 8"),
         ("unread", "AX650: cannot see which tensors have 16 bits: quant/quant_axmodel.json is not JSON"),
+        ("unlisted", "AX650: 1 ('heat') of the 1 tensors asked for at 16 bits are not in quant/quant_axmodel.json"),
     ],
 )
 def test_what_the_tool_did_with_16_bits_is_read(job, programs, monkeypatch, fail, warning):
-    """After a build the tensors asked for are looked up; those that stayed at 8 bits are a warning, not an error."""
+    """After a build the tensors asked for are looked up; where nothing is certain, that is a warning."""
     programs("pulsar2")
     monkeypatch.setenv("STANDIN_FAIL", fail)
     made = mixed(job)
     assert Artifact("net.ax650.axmodel", "axmodel") in build(made)
     assert made.progress.warned == ([warning] if warning else [])
+
+
+def test_a_wish_without_effect_is_an_error(job, programs, monkeypatch):
+    """A tensor that stayed at 8 bits is named with its layer, no model is taken over, and the list is kept."""
+    programs("pulsar2")
+    monkeypatch.setenv("STANDIN_FAIL", "narrow")
+    made = mixed(job)
+    with pytest.raises(
+        ToolError, match=r"AX650: 1 \('heat' in layer 'Sigmoid_heat'\) of the 1 tensors .* stayed at 8"
+    ) as caught:
+        build(made)
+    assert caught.value.where == str(made.out / "pulsar2/AX650/quant_axmodel.json")
+    assert Path(caught.value.where).is_file()
+    assert not list(made.out.glob("*.axmodel"))
+
+
+def test_a_long_log_keeps_its_ends(job, programs, monkeypatch):
+    """Of a log that is too long to be published the start and the end are left, and the cut says so."""
+    monkeypatch.setattr(compiling, "_LONGEST", 400)
+    programs("pulsar2")
+    made = job()
+    build(made)
+    log = (made.out / "pulsar2/AX650/build.log").read_bytes()
+    assert b"bytes left out ...]" in log
+    assert len(log) < 500
+    assert log.endswith(b"fuse 1 subgraph(s)\n")
+
+
+def test_a_report_that_is_too_large_is_left_out(job, programs, monkeypatch):
+    """A list of widths of absurd size is not published; the model is."""
+    monkeypatch.setattr(compiling, "_LARGEST", 100)
+    programs("pulsar2")
+    made = dataclasses.replace(job(), progress=Warned())
+    paths = [one.path for one in build(made)]
+    assert "net.ax650.axmodel" in paths
+    assert "pulsar2/AX650/quant_axmodel.json" not in paths
+    assert made.progress.warned == ["AX650: quant/quant_axmodel.json has 0 MB and is left out"]
 
 
 @pytest.mark.parametrize("back_end", ["path", "package", "container"])

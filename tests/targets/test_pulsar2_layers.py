@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import onnx
 import onnx.numpy_helper
@@ -11,7 +9,7 @@ import onnx.parser
 import onnx_ir as ir
 import pytest
 
-from workbench.targets.pulsar2 import layers, widths
+from workbench.targets.pulsar2 import layers
 
 STAGE = """<ir_version: 8, opset_import: ["" : 17]>
 g (float[1,2,4,4] x) => (float[1,2,4,4] y, float[1,8,2,2] z) {
@@ -92,48 +90,3 @@ def test_the_notes_say_what_may_come_otherwise(model):
 def test_an_input_at_16_bits_is_told(model):
     """Of a graph input no layer can say how many bits it has."""
     assert "No layer makes x" in layers.notes(model, ("x",), layers.layer_configs(model, ("x",)))
-
-
-def widths_of(folder, content):
-    """What is said of tensors a and b."""
-    path = folder / "quant_axmodel.json"
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return widths.doubts(path, ("a", "b"), "AX650")
-
-
-def test_tensors_at_16_bits_leave_no_doubt(tmp_path):
-    """Every layer that knows a tensor knows it with 16 bits."""
-    both = {"a": {"bit_width": 16}, "b": {"bit_width": 16, "state": "OVERLAPPED"}, "w": {"bit_width": 8}}
-    assert widths_of(tmp_path, {"Add_26": both, "Conv_3": {"a": {"bit_width": 16}}}) == []
-
-
-def test_tensors_left_at_8_bits_are_told(tmp_path):
-    """A tensor that one layer knows with 8 bits stayed there; one that no layer knows was renamed."""
-    assert widths_of(tmp_path, {"Add": {"a": {"bit_width": 16}}, "Conv": {"a": {"bit_width": 8}}}) == [
-        "AX650: 1 ('a') of the 2 tensors asked for at 16 bits stayed at 8",
-        "AX650: 1 ('b') of the 2 tensors asked for at 16 bits are not in quant/quant_axmodel.json",
-    ]
-
-
-@pytest.mark.parametrize("content", ["{", "\ud800".encode("utf-8", "surrogatepass").decode("latin-1"), "[" * 100_000])
-def test_a_file_that_is_no_json_is_a_sentence(tmp_path, content):
-    """What cannot be read cannot be checked, and nothing ends in a traceback."""
-    assert widths_of(tmp_path, content) == [
-        "AX650: cannot see which tensors have 16 bits: quant/quant_axmodel.json is not JSON"
-    ]
-
-
-@pytest.mark.parametrize("content", [[], {"a": 1}, {"op": {"a": 16, "b": {"bit_width": "16"}}}, "null"])
-def test_another_shape_of_json_knows_no_tensor(tmp_path, content):
-    """Layers and tensors that are not where they were are told as missing."""
-    (found,) = widths_of(tmp_path, content)
-    assert found.startswith("AX650: 2 ('a', 'b') of the 2 tensors")
-
-
-def test_a_missing_file_is_a_sentence(tmp_path):
-    """A tool that writes no list of widths is no error of the conversion."""
-    (found,) = widths.doubts(tmp_path / "no.json", ("a",), "AX650")
-    assert "No such file" in found
-    (tmp_path / "link.json").symlink_to("/etc/hostname")
-    (found,) = widths.doubts(tmp_path / "link.json", ("a",), "AX650")
-    assert "no plain file" in found

@@ -10,13 +10,16 @@ from workbench.engine.progress import Progress
 from workbench.errors import ToolError
 from workbench.graph.io import is_compiled, read_proto
 from workbench.runtimes.pulsar2_tool import Toolchain
-from workbench.targets.pulsar2 import render
+from workbench.targets.pulsar2 import render, widths
 from workbench.targets.pulsar2.options import Options
-from workbench.targets.pulsar2.widths import WIDTHS_AT, doubts
 
 LOG = "build.log"
 TABLE = "precision_analysis_table.txt"
 _TABLE_AT = f"quant/debug/{TABLE}"
+_PROFILE_AT = "compiler/debug/subgraph_npu_0/b1/op_profile.csv"
+_REPORTS = (_TABLE_AT, widths.WIDTHS_AT, _PROFILE_AT)
+_LARGEST = 64 * 2**20  # bytes of one report; a network of a thousand layers makes two
+_LONGEST = 16 * 2**20  # bytes of log that are kept: half from its start, half from its end
 
 
 def compile_kit(
@@ -30,45 +33,46 @@ def compile_kit(
 ) -> list[str]:
     """Compile the kit in ``out/pulsar2/<chip>/`` and the model beside it to ``out/<name>.<chip>.axmodel``.
 
-    The tool sees a copy of both, never `out` itself. Its log stays in the kit,
-    whether it succeeds or not. Tensors of `u16` that it left at 8 bits are a warning.
+    The tool sees a copy of both, never `out` itself. Its log stays in the kit, whether it succeeds or not, and what it
+    reports when it says that it did; the model is taken over last, when nothing speaks against it.
 
     Returns:
         The files added, relative to `out`: the compiled model first.
 
     Raises:
-        ToolError: the tool failed, or what it wrote is no compiled model.
+        ToolError: the tool failed, what it wrote is no compiled model, or a tensor of `u16` stayed at 8 bits.
     """
     inside = render.folder(chip)
     kit = out / inside
     log = kit / LOG
     progress.note(f"{chip}: compiling with {toolchain}")
     work = out / ".pulsar2-work"
+    built = work / inside / render.OUTPUT_DIR
     try:
         _copy(kit, work / inside, out / render.MODEL, work / render.MODEL)
-        arguments = render.arguments(chip, options)
-        toolchain.run(arguments, work, log, progress, options.timeout_minutes * 60.0, inside=inside)
-        built = work / inside / render.OUTPUT_DIR
+        try:
+            arguments = render.arguments(chip, options)
+            toolchain.run(arguments, work, log, progress, options.timeout_minutes * 60.0, inside=inside)
+        finally:
+            _shorten(log)
+        reports = _take_reports(built, work, kit, f"{chip}: ", progress)
         compiled = built / render.OUTPUT_NAME
-        _check(compiled, log)
-        added = {f"{name}.{chip.lower()}.axmodel": compiled}
-        if options.precision_analysis and _is_plain(built / _TABLE_AT):
-            added[f"{inside}/{TABLE}"] = built / _TABLE_AT
-        elif options.precision_analysis:
+        _check(compiled, work, log)
+        if options.precision_analysis and TABLE not in reports:
             progress.warn(f"{chip}: Pulsar2 wrote no {_TABLE_AT}")
-        for doubt in doubts(built / WIDTHS_AT, u16, chip) if u16 else ():
-            progress.warn(doubt)
-        for path, source in added.items():
-            _take(source, out / path)
+        if u16:
+            _check_widths(kit / Path(widths.WIDTHS_AT).name, u16, chip, progress)
+        model = f"{name}.{chip.lower()}.axmodel"
+        _take(compiled, out / model)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return [*added, f"{inside}/{LOG}"]
+    return [model, *(f"{inside}/{report}" for report in reports), f"{inside}/{LOG}"]
 
 
-def _check(compiled: Path, log: Path) -> None:
+def _check(compiled: Path, work: Path, log: Path) -> None:
     """Raise ToolError unless the file is a compiled model."""
     fix = "read the log; the vendor's tool said it succeeded"
-    if not _is_plain(compiled):
+    if not _is_plain(compiled, work):
         raise ToolError(f"pulsar2 build ended well but wrote no {render.OUTPUT_NAME}", where=str(log), fix=fix)
     try:
         proto = read_proto(compiled)
@@ -78,9 +82,53 @@ def _check(compiled: Path, log: Path) -> None:
         raise ToolError("pulsar2 build wrote a model without an NPU part", where=str(log), fix=fix)
 
 
-def _is_plain(path: Path) -> bool:
-    """Whether the tool wrote a plain file there: a link could lead anywhere."""
-    return path.is_file() and not path.is_symlink()
+def _check_widths(path: Path, u16: Sequence[str], chip: str, progress: Progress) -> None:
+    """Raise ToolError for tensors that certainly have no 16 bits; warn of those that nobody can be sure of."""
+    try:
+        found = widths.effect(path, u16)
+    except ToolError as error:
+        progress.warn(f"{chip}: cannot see which tensors have 16 bits: {error.what}")
+        return
+    widths.enforce(found, u16, chip, path)
+    for doubt in widths.doubts(found, u16, chip):
+        progress.warn(doubt)
+
+
+def _take_reports(built: Path, work: Path, kit: Path, who: str, progress: Progress) -> list[str]:
+    """Copy what the tool reports, as far as it is there, into the kit; returns the names."""
+    taken = []
+    for path in _REPORTS:
+        source = built / path
+        if not _is_plain(source, work):
+            continue
+        if source.stat().st_size > _LARGEST:
+            progress.warn(f"{who}{path} has {source.stat().st_size >> 20} MB and is left out")
+            continue
+        _take(source, kit / source.name)
+        taken.append(source.name)
+    return taken
+
+
+def _shorten(log: Path) -> None:
+    """Cut the middle out of a log that is too long to be published; its end says why a build failed."""
+    try:
+        size = log.stat().st_size
+        if size <= _LONGEST:
+            return
+        with log.open("r+b") as file:
+            file.seek(size - _LONGEST // 2)
+            end = file.read()
+            file.seek(_LONGEST // 2)
+            file.write(b"\n[... %d bytes left out ...]\n" % (size - _LONGEST))
+            file.write(end)
+            file.truncate()
+    except OSError:
+        return  # a log that cannot be read is the error of the one who reads it
+
+
+def _is_plain(path: Path, work: Path) -> bool:
+    """Whether the tool wrote a plain file there: a link could lead anywhere, as could a folder above it."""
+    return path.is_file() and path.resolve() == work.resolve() / path.relative_to(work)
 
 
 def _copy(kit: Path, to: Path, model: Path, model_to: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,49 +12,100 @@ from workbench.errors import ToolError
 
 WIDTHS_AT = "quant/quant_axmodel.json"
 _LARGEST = 256 * 2**20  # bytes; a network of a thousand layers has two
+_SECTIONS = ("tensor_configs", "configs")  # where the layers are; the vendor's page shows them without a section
+_WIDE = 16
 
 
-def doubts(path: Path, u16: Sequence[str], chip: str) -> list[str]:
-    """Sentences on the tensors of `u16` that the tool left at fewer bits, or does not list under their name.
+@dataclass(frozen=True)
+class Effect:
+    """What became of a wish for 16 bits.
+
+    Attributes:
+        without: tensors that no layer has at 16 bits, with a layer that has each at fewer: certain, no effect.
+        partly: tensors that some layers have at 16 bits and others at fewer, with one of those.
+        unlisted: tensors that no layer names: renamed, or inside a fused layer; nothing is certain.
+    """
+
+    without: Mapping[str, str]
+    partly: Mapping[str, str]
+    unlisted: tuple[str, ...]
+
+
+def effect(path: Path, u16: Sequence[str]) -> Effect:
+    """What the tool made of the tensors `u16`.
 
     Args:
         path: ``quant_axmodel.json``: per layer and tensor, among others, ``bit_width``.
         u16: what was asked for.
+
+    Raises:
+        ToolError: the file is missing, no plain file of a sensible size, or not JSON.
+    """
+    widths = _widths(path)
+    narrow = {
+        name: next((layer for layer, width in widths[name].items() if width < _WIDE), "")
+        for name in u16
+        if name in widths and min(widths[name].values()) < _WIDE
+    }
+    without = {name: layer for name, layer in narrow.items() if max(widths[name].values()) < _WIDE}
+    partly = {name: layer for name, layer in narrow.items() if name not in without}
+    return Effect(without, partly, tuple(name for name in u16 if name not in widths))
+
+
+def doubts(found: Effect, u16: Sequence[str], chip: str) -> list[str]:
+    """Sentences on what is not certain: tensors of `u16` that only some layers have at 16 bits, or that are not listed.
+
+    Args:
+        found: the effect.
+        u16: what was asked for.
         chip: the start of every sentence.
     """
-    try:
-        widths = _widths(path)
-    except ToolError as error:
-        return [f"{chip}: cannot see which tensors have 16 bits: {error.what}"]
-    narrow = [name for name in u16 if min(widths.get(name, {16})) < 16]
-    unknown = [name for name in u16 if name not in widths]
-    found = []
-    if narrow:
-        found.append(f"{chip}: {_some(narrow)} of the {len(u16)} tensors asked for at 16 bits stayed at 8")
-    if unknown:
-        found.append(f"{chip}: {_some(unknown)} of the {len(u16)} tensors asked for at 16 bits are not in {WIDTHS_AT}")
-    return found
+    told = []
+    if found.partly:
+        told.append(f"{chip}: {_layers(found.partly)} of the {len(u16)} tensors asked for at 16 bits are read at 8")
+    if found.unlisted:
+        told.append(
+            f"{chip}: {_some(found.unlisted)} of the {len(u16)} tensors asked for at 16 bits are not in {WIDTHS_AT}"
+        )
+    return told
 
 
-def _widths(path: Path) -> Mapping[str, set[int]]:
-    """Every bit width of every tensor, over all layers that read or make it."""
+def enforce(found: Effect, u16: Sequence[str], chip: str, where: Path) -> None:
+    """Raise ToolError when tensors of `u16` certainly stayed at 8 bits; `where` is the list that says so."""
+    if found.without:
+        raise ToolError(
+            f"{chip}: {_layers(found.without)} of the {len(u16)} tensors asked for at 16 bits stayed at 8",
+            where=str(where),
+            fix="u16.txt beside it says what was asked for; take these out of quantization.u16, or add what reads them",
+        )
+
+
+def _widths(path: Path) -> Mapping[str, dict[str, int]]:
+    """By tensor the width that every layer has it at; a layer with it in two ways counts with the smaller."""
     try:
         if path.is_symlink() or path.stat().st_size > _LARGEST:
-            raise ToolError(f"{WIDTHS_AT} is no plain file of a sensible size")
-        layers: Any = json.loads(path.read_text("utf-8"))
+            raise ToolError(f"{WIDTHS_AT} is no plain file of a sensible size", where=str(path))
+        told: Any = json.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise ToolError(f"{WIDTHS_AT}: {error.strerror}") from error
+        raise ToolError(f"{WIDTHS_AT}: {error.strerror}", where=str(path)) from error
     except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested to break readers
-        raise ToolError(f"{WIDTHS_AT} is not JSON") from error
-    found: dict[str, set[int]] = {}
-    for tensors in layers.values() if isinstance(layers, dict) else ():
-        for name, told in tensors.items() if isinstance(tensors, dict) else ():
-            width = told.get("bit_width") if isinstance(told, dict) else None
+        raise ToolError(f"{WIDTHS_AT} is not JSON", where=str(path)) from error
+    layers = told if isinstance(told, dict) else {}
+    layers = next((layers[name] for name in _SECTIONS if isinstance(layers.get(name), dict)), layers)
+    found: dict[str, dict[str, int]] = {}
+    for layer, tensors in layers.items():
+        for name, config in tensors.items() if isinstance(tensors, dict) else ():
+            width = config.get("bit_width") if isinstance(config, dict) else None
             if isinstance(width, int):
-                found.setdefault(str(name), set()).add(width)
+                by_layer = found.setdefault(str(name), {})
+                by_layer[str(layer)] = min(width, by_layer.get(str(layer), width))
     return found
 
 
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:3])
+def _layers(tensors: Mapping[str, str]) -> str:
+    return _some([f"{name!r} in layer {layer!r}" for name, layer in tensors.items()], plain=True)
+
+
+def _some(names: Sequence[str], *, plain: bool = False) -> str:
+    shown = ", ".join(name if plain else repr(name) for name in names[:3])
     return f"{len(names)} ({shown}{', ...' if len(names) > 3 else ''})"
