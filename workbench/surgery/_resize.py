@@ -52,6 +52,9 @@ def given(node: ir.Node, index: int) -> ir.Value | None:
 
 def axes(node: ir.Node, known: dict[str, shapes.Dims]) -> tuple[Axis, ...] | str:
     """Every axis of the Resize `node`; or why its cells are not known."""
+    rule = attributes.text(node, "coordinate_transformation_mode", "half_pixel")
+    if rule not in _RULES:
+        return f"ONNX has no coordinate_transformation_mode {rule}"
     dims = known.get(name(node.inputs[0]))
     if dims is None or not all(isinstance(size, int) and size > 0 for size in dims):
         return "the size of its input is not static"
@@ -99,18 +102,16 @@ def _regions(node: ir.Node, places: list[int], rank: int) -> list[tuple[np.float
     return regions
 
 
-def coordinates(axis: Axis, rule: str) -> Cells | None:
-    """Where each cell of the output lies among the input's cells; None for a rule that is not known.
+def coordinates(axis: Axis, rule: str) -> Cells:
+    """Where each cell of the output lies among the input's cells.
 
     Args:
-        axis: the axis.
-        rule: a ``coordinate_transformation_mode``.
+        axis: one of `axes`.
+        rule: a ``coordinate_transformation_mode`` of ONNX.
 
     Returns:
         shape (out,), in cells of the input; it may lie outside 0..size - 1.
     """
-    if rule not in _RULES:
-        return None
     if axis.scale == 1:
         return np.arange(axis.out, dtype=np.float32)
     return _RULES[rule](np.arange(axis.out, dtype=np.float32), axis)

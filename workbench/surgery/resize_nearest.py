@@ -75,8 +75,6 @@ def _read(axes: Sequence[_resize.Axis], rule: str, mode: str) -> tuple[Cells, ..
     found = []
     for axis in axes:
         places = _resize.coordinates(axis, rule)
-        if places is None:
-            return f"ONNX has no coordinate_transformation_mode {rule}"
         if rule == "tf_crop_and_resize" and ((places < 0) | (places > axis.size - 1)).any():
             return "its region reaches beyond the picture, where it writes extrapolation_value"
         found.append(_resize.cells(places, mode, axis.size))
@@ -144,11 +142,10 @@ def _step(axis: _resize.Axis, cells: Cells) -> int | None:
 
 def _agrees(rule: str, axes: Sequence[_resize.Axis], read: Sequence[Cells]) -> bool:
     """Whether `rule` with round_prefer_ceil reads `read` along every axis."""
-    for axis, cells in zip(axes, read, strict=True):
-        places = _resize.coordinates(axis, rule)
-        if places is None or not np.array_equal(_resize.cells(places, _WANTED, axis.size), cells):
-            return False
-    return True
+    return all(
+        np.array_equal(_resize.cells(_resize.coordinates(axis, rule), _WANTED, axis.size), cells)
+        for axis, cells in zip(axes, read, strict=True)
+    )
 
 
 def _margin(rule: str, axes: Sequence[_resize.Axis]) -> float:
@@ -156,8 +153,6 @@ def _margin(rule: str, axes: Sequence[_resize.Axis]) -> float:
     nearest = np.inf
     for axis in axes:
         places = _resize.coordinates(axis, rule)
-        if places is None:
-            continue
         inner = places[(places > 0) & (places < axis.size - 1)]
         if inner.size:
             nearest = min(nearest, float(np.abs(inner - np.floor(inner) - np.float32(0.5)).min()))
