@@ -45,8 +45,8 @@ def run(argv: list[str], images: dict[str, str]) -> int:
     image, flag, script, *arguments = argv
     assert image in images
     assert flag == "-c"
-    host = options["--volume"][0].removesuffix(":/data")
-    inside = options["--workdir"][0].replace("/data", host, 1)
+    host = options.get("--volume", [str(STATE)])[0].removesuffix(":/data")
+    inside = options.get("--workdir", [host])[0].replace("/data", host, 1)
     script = script.replace("/data", host).replace("/root", str(STATE / "root"))
     child = subprocess.Popen([options["--entrypoint"][0], "-c", script, *arguments], cwd=inside, start_new_session=True)
     pid = STATE / f"{options.get('--name', ['nameless'])[0]}.pid"
