@@ -41,7 +41,7 @@ FAILURES = {
     "nan": "writes outputs of NaN in `run`",
     "version": "says a version that is none",
 }
-PHASES = ("frontend", "calibration", "quantize", "precision", "compile", "assemble", "write")
+PHASES = ("frontend", "calibration", "quantize", "precision", "compile", "assemble", "write", "run")
 
 
 def build(argv: list[str]) -> int:
@@ -62,7 +62,7 @@ def build(argv: list[str]) -> int:
     print(f"[{LABEL}]", flush=True)
     log("command.build:fill_default:302", f"version {VERSION}, frontend: {config['input']}", "WARNING")
     phase("frontend")
-    model = frontend.load(Path(config["input"]), chip, config.get("input_shapes", ""))
+    model = frontend.load(Path(config["input"]), chip, config.get("input_shapes", ""), config.get("model_type", "ONNX"))
     if FAIL == "operator":
         raise KeyError("dont support LRN opr in AXOPS/ONNXOPS/CUSTOM_OPS")
     shapes = {value.name: frontend.sizes(value) for value in model.graph.input}
@@ -91,7 +91,10 @@ def build(argv: list[str]) -> int:
     entries = [] if FAIL == "narrow" else quant.get("layer_configs", [])
     wide = precision.wide(model, entries)
     bar("Calibration Progress(Phase 1)", count)
-    quantized = quantizing.quantize(model, feeds, wide, quant.get("calibration_method", "MinMax"))
+    if config.get("model_type") == "QuantONNX":
+        quantized = model
+    else:
+        quantized = quantizing.quantize(model, feeds, wide, quant.get("calibration_method", "MinMax"))
     print("Network Quantization Finished.", flush=True)
     tree.quantized(quantized, work, chip)
     if FAIL in ("unread", "unlisted"):
@@ -125,8 +128,19 @@ def build(argv: list[str]) -> int:
     for name in shapes:
         inputs.embed(quantized, name, of_tensor(processors, name), of_tensor(datasets, name))
     tree.context(config, out)
-    data = quantized.SerializeToString(deterministic=True) if FAIL == "plain" else container.pack(quantized)
+    data = (
+        quantized.SerializeToString(deterministic=True)
+        if FAIL == "plain"
+        else container.pack(quantized, batches(config["compiler"]))
+    )
     return deliver(data, out / config["output_name"])
+
+
+def batches(compiler: dict[str, Any]) -> list[int]:
+    """The batch sizes that share a compiled model: 1, those of the list, and 2, 4 and so on up to the limit."""
+    limit = compiler.get("max_dynamic_batch_size", 0)
+    doubled = [2**power for power in range(1, limit.bit_length()) if 2**power <= limit]
+    return sorted({1, *compiler.get("static_batch_sizes", []), *doubled})
 
 
 def deliver(data: bytes, path: Path) -> int:
@@ -167,6 +181,7 @@ def main(argv: list[str]) -> int:
         case ["run"]:
             from pulsar2_parts.running import run
 
+            phase("run")
             run(options, FAIL)
         case _:
             print("usage: pulsar2 {version,build,run} ...", file=sys.stderr)

@@ -15,13 +15,13 @@ GRAPH = "subgraph_npu_0"
 _KEY = f"{GRAPH}_b1_neu"
 
 
-def pack(emulated: onnx.ModelProto) -> bytes:
-    """The container of a model; the same bytes for the same model."""
+def pack(emulated: onnx.ModelProto, batches: list[int]) -> bytes:
+    """The container of a model; the same bytes for the same model. Only the program of batch 1 can be run."""
     inputs, outputs = list(emulated.graph.input), list(emulated.graph.output)
     extra = {"name": "params", "const_data_key": "npu_params", "type": "DotNeuInputConst", "dyn_param_expr_key": ""}
     described = {
         "name": GRAPH,
-        "dotneus": [{"neu_key": _KEY, "batch": 1, "extra_inputs": [extra]}],
+        "dotneus": [{"neu_key": f"{GRAPH}_b{batch}_neu", "batch": batch, "extra_inputs": [extra]} for batch in batches],
         "type": "NPUDotNeu",
     }
     shapes = {
@@ -38,7 +38,8 @@ def pack(emulated: onnx.ModelProto) -> bytes:
         version=1,
     )
     program = emulated.SerializeToString(deterministic=True)
-    blobs = {"npu_params": LABEL.encode(), "npu_dyn_params": b"", _KEY: program}
+    blobs = {"npu_params": LABEL.encode(), "npu_dyn_params": b""}
+    blobs |= {f"{GRAPH}_b{batch}_neu": program if batch == 1 else LABEL.encode() for batch in batches}
     model = helper.make_model(
         helper.make_graph(
             [node],

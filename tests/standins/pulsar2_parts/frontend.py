@@ -33,13 +33,15 @@ def operators(chip: str) -> frozenset[str]:
     return frozenset(_EVERYWHERE.split()) | frozenset(own.split())
 
 
-def load(path: Path, chip: str, shapes: str = "") -> onnx.ModelProto:
-    """The model, every value with a shape and every node with a name.
+def load(path: Path, chip: str, shapes: str = "", kind: str = "ONNX") -> onnx.ModelProto:
+    """The model, every value with a shape and every node with a name; `kind` QuantONNX is one with Q and DQ nodes.
 
     Raises:
         KeyError: an operator that the chip lacks, in the vendor's words.
         ValueError: something is not static, or the opset is too old.
     """
+    if kind == "QuantAxModel" or (kind == "QuantONNX" and chip not in ("AX650", "M76H")):
+        raise ValueError(f"model_type {kind} is not supported for {chip}")
     model = onnx.load(path)
     _reshape(model, shapes)
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
@@ -52,7 +54,7 @@ def load(path: Path, chip: str, shapes: str = "") -> onnx.ModelProto:
     for value in model.graph.input:
         if not all(size > 0 for size in sizes(value)):
             raise ValueError(f"dynamic shape is not supported: {value.name} {sizes(value)}")
-    known = operators(chip)
+    known = operators(chip) | ({"QuantizeLinear", "DequantizeLinear"} if kind == "QuantONNX" else set())
     for index, node in enumerate(model.graph.node):
         node.name = node.name or f"op_{index}"
         if node.op_type not in known or node.domain not in ("", "ai.onnx"):

@@ -1,0 +1,237 @@
+"""A recipe all the way to a compiled model, with the stand-in `pulsar2` on PATH: made, checked, published, resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import _tiny
+import onnx
+import pytest
+
+MODEL = "tiny.ax650.axmodel"
+KIT = "pulsar2/AX650"
+LIMITED = {"int8: {cosine: 0.9}": "int8: {cosine: 0.9}\n    axmodel: {cosine: 0.99}"}
+ANALYSED = {"chips: [AX650]": "chips: [AX650], precision_analysis: true, npu_perf: true"}
+WIDENED = {"quantization: {method: MinMax}": "quantization: {method: MinMax, u16: [heat]}"}
+
+
+class Bench:
+    """A folder with the tiny recipe, a store of its own, and `workbench convert` as a program."""
+
+    def __init__(self, folder: Path, home: Path) -> None:
+        self.folder, self.home = folder, home
+        self.published = folder / "dist" / "tiny"
+        self.pid = folder / "pulsar2.pid"
+
+    def command(self, changes: dict[str, str] | None = None) -> list[str]:
+        """The command line that converts the recipe, `changes` replacing its text."""
+        recipe = _tiny.write(self.folder, **{**LIMITED, **(changes or {})})
+        program = "from workbench.cli import main; main()"
+        return [sys.executable, "-c", program, "convert", str(recipe), "--require", "axmodel", "--json"]
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        """Of the program."""
+        told = {"WORKBENCH_MIRROR": str(self.folder), "STANDIN_PID": str(self.pid), "OMP_NUM_THREADS": "1"}
+        return {**os.environ, **told, **extra}
+
+    def convert(self, changes: dict[str, str] | None = None, code: int = 0, **extra: str) -> tuple[dict, str]:
+        """Convert; returns what stdout says and all of stderr."""
+        done = subprocess.run(
+            self.command(changes),
+            cwd=self.folder,
+            env=self.environment(**extra),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        (outcome,) = json.loads(done.stdout)
+        return outcome, done.stderr
+
+    def start(self, **extra: str) -> subprocess.Popen:
+        """Convert, without waiting."""
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(self.command(), cwd=self.folder, env=self.environment(**extra), **quiet)
+
+    def wait_for(self, text: str, seconds: float = 60) -> Path:
+        """The log of the tool that contains `text`, as soon as there is one."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for log in self.logs():
+                with suppress(OSError):
+                    if text in log.read_text("utf-8", "replace"):
+                        return log
+            time.sleep(0.05)
+        raise AssertionError(f"no log says {text!r}")
+
+    def logs(self) -> Iterator[Path]:
+        """Every log of the tool in the store's scratch folder, or of a runner in the temporary folder."""
+        yield from (self.home / "scratch").rglob("build.log")
+        yield from Path(os.environ["TMPDIR"]).glob("workbench-run-*/run.log")
+
+    def end_tool(self) -> None:
+        """End the tool that a killed Workbench left behind: by its own number, which it wrote itself."""
+        with suppress(ProcessLookupError):
+            os.kill(int(self.pid.read_text()), signal.SIGKILL)
+
+    def tool_runs(self) -> bool:
+        """Whether the stand-in is alive."""
+        status = Path("/proc", self.pid.read_text(), "status")
+        return status.exists() and "State:\tZ" not in status.read_text()
+
+
+@pytest.fixture
+def bench(
+    tmp_path: Path, home: Path, programs: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Bench]:
+    """A bench with the stand-in on PATH; whatever a test leaves of the tool is ended after it."""
+    programs("pulsar2")
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    made = Bench(tmp_path / "work", home)
+    yield made
+    if made.pid.exists():
+        made.end_tool()
+
+
+def judged(outcome: dict, name: str = MODEL) -> dict:
+    """The verdict on one artifact."""
+    (found,) = [one for one in outcome["parity"]["artifacts"] if one["artifact"] == name]
+    return found
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Path and content of every file below `folder`."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_the_model_its_parity_and_the_vendors_word_are_published(bench):
+    """The compiled model is run by `pulsar2 run` on the golden pictures and judged; all files are in the manifest."""
+    outcome, _ = bench.convert(ANALYSED)
+    verdict = judged(outcome)
+    assert verdict["passed"]
+    assert verdict["runtime"] == "pulsar2 run (7.0-standin)"
+    assert verdict["outputs"][0]["cosine"] > 0.99
+    assert verdict["outputs"][0]["max_abs"] > 0  # it is not the float network that answered
+    listed = {one["path"] for one in outcome["manifest"]["artifacts"]} | set(outcome["manifest"].get("files", {}))
+    reports = {f"{KIT}/{name}" for name in ("precision_analysis_table.txt", "quant_axmodel.json", "op_profile.csv")}
+    wanted = {MODEL, f"{KIT}/build.log", *reports}
+    assert wanted <= set(files(bench.published))
+    assert wanted <= listed
+    model = onnx.load(bench.published / MODEL)
+    assert [node.op_type for node in model.graph.node] == ["neu mode"]
+    assert model.producer_name == "Pulsar2 stand-in"
+    page = (bench.published / "report.html").read_text()
+    assert "AxQuantizedConv" in page
+
+
+def test_a_second_run_does_nothing_and_two_machines_agree(bench, monkeypatch, tmp_path):
+    """An unchanged second run starts no stage; an empty store makes the same bytes again."""
+    bench.convert()
+    first = files(bench.published)
+    _, told = bench.convert()
+    assert "pulsar2" not in [line.split()[1] for line in told.splitlines() if line.startswith(". ")]
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "another"))
+    (bench.published.parent).rename(tmp_path / "aside")
+    bench.convert()
+    again = files(bench.published)
+    assert sorted(again) == sorted(first)
+    assert [name for name in first if again[name] != first[name] and name.startswith(("pulsar2/", MODEL))] == []
+
+
+def test_another_version_of_the_tool_runs_it_and_what_follows(bench):
+    """When the tool says another version, only its target, parity and the report run."""
+    bench.convert()
+    _, told = bench.convert(STANDIN_VERSION="7.1")
+    ran = [line.split()[1] for line in told.splitlines() if line.startswith(". ")]
+    assert ran == ["pulsar2", "parity", "report"]
+
+
+@pytest.mark.parametrize("phase", ["frontend", "assemble", "write", "run"])
+def test_after_a_kill_the_next_run_completes(bench, phase):
+    """Killed while the tool works, Workbench publishes nothing, and the next run does all that is left."""
+    work = bench.start(STANDIN_FAIL=f"hang@{phase}")
+    try:
+        bench.wait_for("standing still") if phase != "run" else bench.wait_for_run()
+    finally:
+        work.kill()
+        work.wait()
+    bench.end_tool()
+    assert not bench.published.exists()
+    outcome, _ = bench.convert()
+    assert judged(outcome)["passed"]
+    assert not list((bench.home / "scratch").iterdir())
+
+
+def test_ctrl_c_ends_the_tool(bench):
+    """Ctrl-C ends Workbench with 130 and the tool with it; nothing is published, and the next run completes."""
+    work = bench.start(STANDIN_FAIL="hang@calibration")
+    bench.wait_for("standing still at calibration")
+    work.send_signal(signal.SIGINT)
+    assert work.wait(30) == 130
+    assert not bench.tool_runs()
+    assert not bench.published.exists()
+    outcome, _ = bench.convert()
+    assert judged(outcome)["passed"]
+
+
+@pytest.mark.parametrize(
+    ("fail", "told"),
+    [
+        ("licence", "H0007"),
+        ("operator", "dont support LRN"),
+        ("truncated", "damaged model"),
+        ("written", "exit code 3"),
+    ],
+)
+def test_a_failing_tool_is_exit_3_and_its_log_stays(bench, fail, told):
+    """However the tool fails, nothing is published, and the log is where the error says when the command is over."""
+    outcome, printed = bench.convert(code=3, STANDIN_FAIL=fail)
+    assert told in outcome["error"]
+    assert not bench.published.exists()
+    log = Path(next(word for word in outcome["error"].split(": ") if word.endswith("build.log")).split()[-1])
+    assert log.is_file()
+    assert str(log) in printed
+    good, _ = bench.convert()
+    assert judged(good)["passed"]
+
+
+@pytest.mark.parametrize(
+    ("fail", "told"),
+    [("nothing", "wrote no output 'heat'"), ("short", "13056 bytes"), ("crash", "no such instruction")],
+)
+def test_a_simulation_that_fails_is_exit_3(bench, fail, told):
+    """Outputs that are missing or wrong-sized are no parity: the error says so, and nothing is published."""
+    bench.convert()
+    before = files(bench.published)
+    outcome, _ = bench.convert({"cosine: 0.99}": "cosine: 0.98}"}, code=3, STANDIN_FAIL=fail)
+    assert told in outcome["error"]
+    assert files(bench.published) == before
+
+
+def test_nan_never_passes(bench):
+    """Outputs of NaN miss every limit: exit 4, and the result goes aside."""
+    outcome, _ = bench.convert(code=4, STANDIN_FAIL="nan")
+    assert not judged(outcome)["passed"]
+    assert not bench.published.exists()
+
+
+def test_a_wish_without_effect_is_exit_3(bench):
+    """A tensor at 16 bits in the recipe that the tool left at 8 ends the run, and names tensor and layer."""
+    outcome, _ = bench.convert(WIDENED, code=3, STANDIN_FAIL="narrow")
+    assert "'heat' in layer 'conv1'" in outcome["error"]
+    assert not bench.published.exists()
+    good, _ = bench.convert(WIDENED)
+    assert judged(good)["outputs"][0]["cosine"] > 0.99
+    widths = json.loads((bench.published / KIT / "quant_axmodel.json").read_text())
+    assert widths["tensor_configs"]["conv1"]["heat"]["bit_width"] == 16
