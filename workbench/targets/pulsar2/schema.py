@@ -7,13 +7,13 @@ between fields is in `rules`.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from workbench.errors import RecipeError, RecipeErrors
-from workbench.recipe import complaints, yaml_marks
-from workbench.recipe.yaml_marks import Marks
+from workbench.errors import RecipeErrors
+from workbench.recipe import complaints
+from workbench.recipe.yaml_marks import At, Marks
 from workbench.targets.pulsar2.chips import Hardware, NpuMode
 
 ColorSpace = Literal["AutoColorSpace", "GRAY", "BGR", "RGB", "RGBA", "YUV420SP", "YVU420SP", "YUYV422", "UYVY422"]
@@ -37,6 +37,8 @@ PlainLayout = Literal["NHWC", "NCHW"]
 SourceType = Literal["U8", "S8", "U16", "S16", "U32", "S32", "FP16", "FP32"]
 LayerType = Literal["U8", "S8", "U16", "S16", "FP32"]
 Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
+_LARGEST_FLOAT = 3.4028234663852886e38  # a larger number is an error of the vendor's parser
+Float = Annotated[float, Field(ge=-_LARGEST_FLOAT, le=_LARGEST_FLOAT)]
 Properties = dict[str, JsonValue]
 
 
@@ -76,8 +78,8 @@ class InputQuantConfig(Message):
     calibration_dataset: str
     calibration_format: DataFormat = "Image"
     calibration_size: Int32 = 32
-    calibration_mean: tuple[float, ...] = ()
-    calibration_std: tuple[float, ...] = ()
+    calibration_mean: tuple[Float, ...] = ()
+    calibration_std: tuple[Float, ...] = ()
 
 
 class LayerConfig(Message):
@@ -112,14 +114,13 @@ class QuantConfig(Message):
     calibration_method: QuantMethod = "MinMax"
     precision_analysis: bool = False
     precision_analysis_method: PrecisionAnalysisMethod = "PerLayer"
-    # The vendor's table gives this field the type of the one above; its values are those of PrecisionAnalysisMode.
     precision_analysis_mode: PrecisionAnalysisMode = "Reference"
     highest_mix_precision: bool = False
     conv_bias_data_type: Literal["S32", "FP32"] = "S32"
-    refine_weight_threshold: Annotated[float, Field(ge=0, lt=1e-4)] = 1e-6
+    refine_weight_threshold: Annotated[float, Field(lt=1e-4)] = 1e-6  # -1 switches it off
     enable_smooth_quant: bool = False
     smooth_quant_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
-    smooth_quant_strength: float | None = None
+    smooth_quant_strength: Float | None = None
     transformer_opt_level: Annotated[int, Field(ge=0, le=2)] = 0
     input_sample_dir: str = ""
     ln_scale_data_type: Literal["FP32", "S32", "U32"] = "FP32"
@@ -133,7 +134,7 @@ class QuantConfig(Message):
     finetune_epochs: Int32 = 500
     finetune_block_size: Int32 = 4
     finetune_batch_size: Int32 = 1
-    finetune_lr: float = 1e-3
+    finetune_lr: Float = 1e-3
     device: Annotated[str, Field(pattern=r"^(cpu|cuda:[0-7])$")] = "cpu"
 
 
@@ -148,14 +149,14 @@ class InputProcessor(Message):
     src_dtype: SourceType = "FP32"
     src_extra_shapes: tuple[Shape, ...] = ()
     csc_mode: CSCMode = "NoCSC"
-    csc_mat: tuple[float, ...] = ()
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
+    csc_mat: tuple[Float, ...] = ()
+    mean: tuple[Float, ...] = ()
+    std: tuple[Float, ...] = ()
     padding: tuple[Int32, ...] = ()
     padding_mode: str = "constant"
     padding_constant_value: Int32 = 0
     slicing: tuple[Int32, ...] = ()
-    scale: float = 0
+    scale: Float = 0
     zeropoint: Int32 = 0
 
 
@@ -179,7 +180,7 @@ class ConstProcessor(Message):
     """A constant of the model, replaced."""
 
     name: str
-    data: tuple[float, ...] = ()
+    data: tuple[float, ...] = ()  # the one double
     data_path: str = ""
 
 
@@ -188,14 +189,14 @@ class CompilerConfig(Message):
 
     static_batch_sizes: tuple[Int32, ...] = ()
     max_dynamic_batch_size: Int32 = 0
-    ddr_bw_limit: float = 0
+    ddr_bw_limit: Float = 0
     disable_ir_fix: bool = False
     check: Int32 = 0
     npu_perf: bool = False
     check_mode: CheckMode = "CheckOutput"
-    check_rtol: float = 1e-5
-    check_atol: float = 0
-    check_cosine_simularity: float = 0.999
+    check_rtol: Float = 1e-5
+    check_atol: Float = 0
+    check_cosine_simularity: Float = 0.999
     check_tensor_black_list: tuple[str, ...] = ()
     enable_slice_mode: bool = False
     enable_tile_mode: bool = False
@@ -228,26 +229,43 @@ class BuildConfig(Message):
     compiler: CompilerConfig = CompilerConfig()
 
 
-def parse(text: str, file: str) -> tuple[BuildConfig, Marks]:
-    """The configuration in JSON `text`, and the line of each of its values.
+def validate(data: dict[str, Any], marks: Marks) -> BuildConfig:
+    """Plain data as a configuration.
 
     Args:
-        text: JSON.
-        file: how errors call it.
+        data: as JSON would hold it.
+        marks: the place of each value.
 
     Raises:
-        RecipeError: not JSON, or not an object.
-        RecipeErrors: every unknown field, wrong type, bad value and duplicate key, each with its line and dotted path.
+        RecipeErrors: every unknown field, wrong type and bad value, each with its place and dotted path.
     """
     try:
-        json.loads(text)
-    except json.JSONDecodeError as error:
-        where = f"{file}:{error.lineno}:{error.colno}"
-        raise RecipeError(f"not JSON: {error.msg}", where=where, fix="write plain JSON") from error
-    except RecursionError as error:
-        raise RecipeError("nested too deeply", where=file, fix="write a BuildConfig") from error
-    data, marks = yaml_marks.parse(text, file)  # JSON is YAML, and this reader knows lines and duplicate keys
-    try:
-        return BuildConfig.model_validate_json(json.dumps(data)), marks
+        # Through JSON, for a strict tuple takes a list only from there.
+        return BuildConfig.model_validate_json(json.dumps(data))
     except ValidationError as error:
-        raise RecipeErrors(complaints.from_pydantic(error, BuildConfig, (), marks)) from error
+        found = complaints.from_pydantic(error, BuildConfig, (), marks)
+        for one in found:
+            if one.fix == "see workbench schema":
+                one.fix = f"it takes {_takes(one.at or ())}"
+        raise RecipeErrors(found) from error
+
+
+def _takes(at: At) -> str:
+    """What the field at `at` takes, in words."""
+    kind: Any = BuildConfig
+    for step in at:
+        inside = [part for part in get_args(kind) if part not in (type(None), Ellipsis)]
+        if isinstance(step, str) and isinstance(kind, type) and issubclass(kind, BaseModel):
+            kind = get_type_hints(kind)[step]
+        elif isinstance(step, int) and inside:
+            kind = inside[0]
+    words: dict[Any, str] = {str: "text", bool: "true or false", int: "a whole number of 32 bits", float: "a number"}
+    if get_origin(kind) is tuple:
+        return f"a list of {words.get(_plain(get_args(kind)[0]), 'objects')}"
+    return words.get(_plain(kind), "an object, {...}")
+
+
+def _plain(kind: Any) -> Any:
+    """The type inside an optional."""
+    inside = [part for part in get_args(kind) if part is not type(None)]
+    return inside[0] if inside and get_origin(kind) not in (dict, Literal) else kind
