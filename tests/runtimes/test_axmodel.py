@@ -11,8 +11,8 @@ from onnx import TensorProto, helper
 
 from workbench.errors import ToolError
 from workbench.runtimes import _axengine
-from workbench.runtimes._pulsar2_run import file_name
 from workbench.runtimes._runner import Port
+from workbench.runtimes._samples import file_name
 from workbench.runtimes.axmodel import AxModel, describe, open_axmodel
 
 SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "reference" / "pulsar2" / "samples"
@@ -146,7 +146,8 @@ def test_without_a_runner_all_of_them_are_listed(tmp_path, bare):
     assert caught.value.exit_code == 3
     assert "axengine: runs it on the chip; needs AXera's Python package and its NPU: not installed" in text
     assert "pulsar2 run: simulates the chip on x86-64 Linux; needs the Pulsar2 toolchain: not found" in text
-    assert "ax_run_model: AXera's program on the board" in text
+    assert "ax_run_model: AXera's program on a board: --runner ssh://root@board" in text
+    assert "by hand: --runner dump:DIR" in text
     assert "set PULSAR2_HOME" in caught.value.fix
 
 

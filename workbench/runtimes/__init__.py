@@ -10,12 +10,17 @@ from workbench.runtimes._runner import Runner
 SUFFIXES = (".onnx", ".tflite", ".pb", ".axmodel")
 
 
-def open_model(path: Path, *, threads: int | None = None) -> Runner:
+def open_model(
+    path: Path, *, threads: int | None = None, runner: str = "auto", hardware: str = "", timeout: float = 3600.0
+) -> Runner:
     """A runner for the model in `path`, chosen by its suffix.
 
     Args:
         path: a .onnx, .tflite, .pb or .axmodel file.
         threads: for .onnx and .tflite; None means all cores of this process.
+        runner: for .axmodel, as are `hardware` and `timeout`: see `workbench.runtimes.axmodel.open_axmodel`.
+        hardware: the chip it was compiled for.
+        timeout: seconds.
 
     Raises:
         RecipeError: another suffix.
@@ -47,7 +52,7 @@ def open_model(path: Path, *, threads: int | None = None) -> Runner:
         return TensorFlowRunner(path)
     from workbench.runtimes.axmodel import open_axmodel
 
-    return open_axmodel(path)
+    return open_axmodel(path, runner=runner, hardware=hardware, timeout=timeout)
 
 
 def _inside(folder: Path) -> str:

@@ -11,8 +11,9 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from workbench.errors import ToolError
-from workbench.runtimes._runner import Array, Port
+from workbench.runtimes._runner import Array, Port, Runner
 
+PROVIDERS = ("AxEngineExecutionProvider", "AXCLRTExecutionProvider")  # the NPU of this SoC, a PCIe card
 _FAILURES = (AssertionError, OSError, RuntimeError, TypeError, ValueError)  # it checks its inputs with assert
 
 
@@ -27,12 +28,13 @@ def find() -> tuple[ModuleType | None, str]:
     return module, ""
 
 
-class AxEngineRunner:
-    """A `Runner` over an `axengine` session, on the first NPU it offers: that of this SoC, or a PCIe card.
+class AxEngineRunner(Runner):
+    """A `Runner` over an `axengine` session, on the NPU of this SoC or a PCIe card.
 
     Args:
         module: what `find` returned.
         path: a compiled model.
+        provider: one of `PROVIDERS`; the first that the package offers when empty.
 
     Raises:
         ToolError: there is no NPU, or it refuses the model.
@@ -40,10 +42,11 @@ class AxEngineRunner:
 
     layout: Literal["NCHW", "NHWC"] = "NCHW"
 
-    def __init__(self, module: ModuleType, path: Path) -> None:
+    def __init__(self, module: ModuleType, path: Path, provider: str = "") -> None:
         self._path = path
+        chosen: dict[str, Any] = {"providers": [provider]} if provider else {}
         try:
-            self._session = module.InferenceSession(str(path))
+            self._session = module.InferenceSession(str(path), **chosen)
             self.inputs = tuple(map(_port, self._session.get_inputs()))
             self.outputs = tuple(map(_port, self._session.get_outputs()))
             self.runtime = f"axengine ({self._session.get_providers()})"
@@ -66,7 +69,11 @@ class AxEngineRunner:
             # None, not names: every output, in the model's order, whatever order the names would be in.
             results = self._session.run(None, straight)
         except _FAILURES as error:
-            raise ToolError(f"axengine cannot run the model: {error}", where=str(self._path)) from error
+            raise ToolError(
+                f"axengine cannot run the model: {error}",
+                where=str(self._path),
+                fix="check the inputs it is given, and that the NPU is free",
+            ) from error
         return {port.name: np.asarray(result) for port, result in zip(self.outputs, results, strict=True)}
 
     def __enter__(self) -> Self:

@@ -1,8 +1,8 @@
-"""What every runtime offers: named ports with shapes, one call that runs one batch, and its own tensor layout."""
+"""What every runtime offers: named ports with shapes, runs one by one or many at once, and its own tensor layout."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Protocol, Self
@@ -22,16 +22,40 @@ class Port:
     dtype: str
 
 
+@dataclass(frozen=True)
+class Latency:
+    """How long one inference took on the chip, in milliseconds, as its own program measured it."""
+
+    minimum: float
+    average: float
+    maximum: float
+
+
 class Runner(Protocol):
-    """An opened model. Use it as a context manager; `layout` is that of its 4-D picture tensors."""
+    """An opened model. Use it as a context manager; `layout` is that of its 4-D picture tensors.
+
+    A runtime inherits from it, and thereby `run_all`. `latency` is known after a run on a board, `notes` say what must
+    not be overlooked about where the results come from.
+    """
 
     runtime: str
     layout: Literal["NCHW", "NHWC"]
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+    latency: Latency | None = None
+    notes: tuple[str, ...] = ()
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run once; `feeds` has exactly the names, shapes and dtypes of `inputs`, the result those of `outputs`."""
+
+    def run_all(self, feeds: Iterable[Mapping[str, Array]]) -> Iterator[dict[str, Array]]:
+        """Run once for each of `feeds`, in their order: what `run` gives for each of them.
+
+        Here one by one. Where a program must be started it runs many samples in one start; they wait on disk, so that
+        one sample is in memory at a time.
+        """
+        for feed in feeds:
+            yield self.run(feed)
 
     def __enter__(self) -> Self:
         """Return self."""

@@ -12,13 +12,20 @@ from pathlib import Path
 
 import onnx
 
-from workbench.errors import ToolError
+from workbench.catalog import did_you_mean
+from workbench.errors import RecipeError, ToolError
 from workbench.graph.io import read_proto
 from workbench.runtimes import _axengine, pulsar2_tool
 from workbench.runtimes._pulsar2_run import Pulsar2Runner
 from workbench.runtimes._runner import Port, Runner
+from workbench.runtimes._samples import Samples
+from workbench.runtimes.board_address import FORM, parse
 
 NPU = "neu mode"
+AUTO = "auto"
+KINDS = (AUTO, "pulsar2", "axengine", "ssh", "dump")
+RUNNERS = (AUTO, "pulsar2", "axengine", *(f"axengine:{name}" for name in _axengine.PROVIDERS), FORM, "dump:DIR")
+TIMEOUT = 3600.0
 
 
 @dataclass(frozen=True)
@@ -65,27 +72,74 @@ def describe(path: Path) -> AxModel:
     )
 
 
-def open_axmodel(path: Path) -> Runner:
-    """A runner for the compiled model in `path`: the NPU of this machine, else the vendor's simulation.
+def open_axmodel(path: Path, *, runner: str = AUTO, hardware: str = "", timeout: float = TIMEOUT) -> Runner:
+    """A runner for the compiled model in `path`.
+
+    Args:
+        path: a compiled model.
+        runner: see `RUNNERS`; ``auto`` is the NPU of this machine, else the vendor's simulation.
+        hardware: the chip it was compiled for, as Pulsar2's ``--target_hardware`` names it; empty when not known.
+        timeout: seconds for everything that is run in the simulation or on a board.
 
     Raises:
-        ToolError: the file is no compiled model, or nothing here can run it; all ways to run it are listed.
+        RecipeError: there is no such runner.
+        ToolError: the file is no compiled model, or the runner cannot be had; where `runner` is ``auto``, all ways to
+            run the file are listed.
     """
+    check_runner(runner)
     facts = describe(path)
-    engine, trouble = _axengine.find()
-    if engine is not None:
-        return _axengine.AxEngineRunner(engine, path)
+    kind, _, rest = runner.partition(":")
+    if kind == "ssh":
+        from workbench.runtimes._board import BoardRunner
+
+        return BoardRunner(parse(runner), path, Samples(path, facts.inputs, facts.outputs), timeout=timeout)
+    if kind == "dump":
+        from workbench.runtimes._dump import DumpRunner
+
+        return DumpRunner(Path(rest), path, Samples(path, facts.inputs, facts.outputs))
+    trouble = ""
+    if kind in (AUTO, "axengine"):
+        engine, trouble = _axengine.find()
+        if engine is not None:
+            return _axengine.AxEngineRunner(engine, path, rest)
+        if kind == "axengine":
+            raise ToolError(
+                f"axengine cannot be used here: {trouble}",
+                where=str(path),
+                fix="install AXera's Python package and driver on the machine with the NPU, or take another --runner",
+            )
     toolchain = pulsar2_tool.find()
     if toolchain is not None:
-        return Pulsar2Runner(toolchain, path, facts.inputs, facts.outputs)
+        samples = Samples(path, facts.inputs, facts.outputs)
+        return Pulsar2Runner(toolchain, path, samples, hardware=hardware, timeout=timeout)
+    if kind == "pulsar2":
+        raise ToolError(f"{pulsar2_tool.MISSING}", where=str(path), fix=pulsar2_tool.FIX)
     raise ToolError(
         "nothing on this machine runs a compiled model\n"
         f"    axengine: runs it on the chip; needs AXera's Python package and its NPU: {trouble}\n"
         "    pulsar2 run: simulates the chip on x86-64 Linux; needs the Pulsar2 toolchain: not found\n"
-        "    ax_run_model: AXera's program on the board, over ssh; copy the file there and run it by hand",
+        "    ax_run_model: AXera's program on a board: --runner ssh://root@board\n"
+        "    by hand: --runner dump:DIR writes the inputs there and reads the outputs you put beside them",
         where=str(path),
-        fix=f"{pulsar2_tool.FIX}; or work on the board",
+        fix=f"{pulsar2_tool.FIX}; or name a board",
     )
+
+
+def check_runner(text: str) -> None:
+    """Hold `text` against `RUNNERS`, without looking for anything.
+
+    Raises:
+        RecipeError: it is none of them.
+    """
+    kind, colon, rest = text.partition(":")
+    if kind == "ssh" and colon:
+        parse(text)
+    elif kind == "axengine" and colon and rest not in _axengine.PROVIDERS:
+        raise RecipeError(
+            f"--runner {text}: axengine has no provider {rest!r}", fix=did_you_mean(rest, _axengine.PROVIDERS)
+        )
+    elif (kind == "dump" and not rest) or kind not in KINDS or (colon and kind in (AUTO, "pulsar2")):
+        raise RecipeError(f"--runner {text}: no such runner", fix=f"one of: {', '.join(RUNNERS)}")
 
 
 def _said(key: str, text: str) -> str:

@@ -14,12 +14,12 @@ import numpy as np
 from workbench.errors import ToolError
 from workbench.runtimes._cores import cores
 from workbench.runtimes._quiet import native_quiet, quiet
-from workbench.runtimes._runner import Array, Port
+from workbench.runtimes._runner import Array, Port, Runner
 
 SERVING = "serving_default"
 
 
-class LiteRtRunner:
+class LiteRtRunner(Runner):
     """A `Runner` over a LiteRT interpreter with its default XNNPACK kernels; 4-D tensors are NHWC.
 
     Ports carry the names of the file's signature (``serving_default``, or the first in name order), or the names of

@@ -11,7 +11,7 @@ import numpy as np
 
 from workbench.errors import ToolError
 from workbench.runtimes._cores import cores
-from workbench.runtimes._runner import Array, Port
+from workbench.runtimes._runner import Array, Port, Runner
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -73,7 +73,7 @@ def session(
     ) from failure
 
 
-class OnnxRunner:
+class OnnxRunner(Runner):
     """A `Runner` over an onnxruntime session; tensors are NCHW."""
 
     runtime = "onnxruntime"

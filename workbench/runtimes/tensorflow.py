@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from workbench.errors import SourceError
 from workbench.runtimes import _graph_def
 from workbench.runtimes._quiet import quiet
-from workbench.runtimes._runner import Array, Port
+from workbench.runtimes._runner import Array, Port, Runner
 
 if TYPE_CHECKING:
     from tensorflow.core.framework.graph_pb2 import GraphDef
@@ -148,7 +148,7 @@ def _first_line(error: Exception) -> str:
     return lines[0][:300] if lines else type(error).__name__
 
 
-class TensorFlowRunner:
+class TensorFlowRunner(Runner):
     """A `Runner` over a frozen graph; pictures are NHWC, and names are those of the graph without ``:0``.
 
     Args:
