@@ -4,7 +4,8 @@ It compiles nothing for any chip. Its `.axmodel` has the documented container, s
 model that onnxruntime quantized, which `pulsar2 run` of this stand-in executes.
 
 STANDIN_FAIL makes it fail in a documented way (`FAILURES`); ``hang@PHASE`` and ``signal@PHASE`` choose the phase.
-STANDIN_VERSION changes the version that it says; STANDIN_PID names a file that receives its process id.
+STANDIN_VERSION changes the version that it says; STANDIN_PID names a file that receives its process id and where it
+stands still.
 """
 
 from __future__ import annotations
@@ -160,15 +161,23 @@ def phase(name: str) -> None:
     assert name in PHASES
     if FAIL in ("hang", "signal") and name == (AT or "frontend"):
         print(f"standing still at {name}", flush=True)
+        note(name)
         if FAIL == "signal":
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(600)
 
 
+def note(text: str) -> None:
+    """Write the process id and `text` for a test that waits or wants to end this process."""
+    if path := os.environ.get("STANDIN_PID"):
+        aside = Path(f"{path}.{os.getpid()}")
+        aside.write_text(f"{os.getpid()} {text}")
+        aside.replace(path)
+
+
 def main(argv: list[str]) -> int:
     """Run one command."""
-    if pid := os.environ.get("STANDIN_PID"):
-        Path(pid).write_text(str(os.getpid()))
+    note("started")
     if FAIL == "silent":
         return 1
     options: Any = argv[1:]
