@@ -64,3 +64,17 @@ def test_a_broken_graph_is_refused_in_onnxs_words(nodes, complaint):
         shapes.check(shapes.outline(model))
     assert caught.value.fix == "export the network again"
     assert "\n" not in caught.value.what
+
+
+@pytest.mark.parametrize("opset", [18, 20, 21])
+def test_the_group_normalization_that_onnx_withdrew_is_understood(opset):
+    """Operator set 18 defined it with a scale a group, 21 with one a channel; both are checked and have a shape."""
+    model = graph(
+        "(float[1,4,2,2] x) => (float[i,j,k,l] y) { n = GroupNormalization<num_groups = 2>(x, s, s) y = Relu(n) }",
+        opset,
+        s=random(2 if opset < 21 else 4),
+    )
+    outline = shapes.outline(model)
+    shapes.check(outline)
+    assert outline.graph.node[0].op_type == "GroupNormalization"
+    assert shapes.infer(model)["n"] == (1, 4, 2, 2)

@@ -97,16 +97,39 @@ def check(proto: onnx.ModelProto) -> None:
     Raises:
         UnsupportedError: a rule is broken; the message is ONNX's.
     """
+    withdrawn = any(entry.domain in ("", "ai.onnx") and 18 <= entry.version <= 20 for entry in proto.opset_import)
     try:
-        onnx.checker.check_model(proto)
+        onnx.checker.check_model(_plainer(proto) if withdrawn else proto)
     except onnx.checker.ValidationError as error:
         raise UnsupportedError(f"not a valid ONNX graph: {_brief(error)}", fix="export the network again") from error
     _inferred(proto)
 
 
+def _plainer(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """`proto` with an InstanceNormalization for each GroupNormalization: the same inputs, the same shape.
+
+    ONNX infers no shape behind a GroupNormalization, and withdrew the one of operator sets 18 to 20, so that its
+    checker refuses what runtimes run.
+    """
+    if not any(_is_group_normalization(node) for node in proto.graph.node):
+        return proto
+    plainer = onnx.ModelProto()
+    plainer.CopyFrom(proto)
+    for node in filter(_is_group_normalization, plainer.graph.node):
+        node.op_type = "InstanceNormalization"
+        kept = [attribute for attribute in node.attribute if attribute.name == "epsilon"]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+    return plainer
+
+
+def _is_group_normalization(node: onnx.NodeProto) -> bool:
+    return node.op_type == "GroupNormalization" and node.domain in ("", "ai.onnx")
+
+
 def _inferred(proto: onnx.ModelProto) -> onnx.ModelProto:
     try:
-        return onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
+        return onnx.shape_inference.infer_shapes(_plainer(proto), check_type=True, strict_mode=True, data_prop=True)
     except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, ValueError) as error:
         raise UnsupportedError(
             f"the shapes of the graph contradict each other: {_brief(error)}", fix="export the network again"
