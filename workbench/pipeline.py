@@ -24,12 +24,14 @@ from workbench.engine.progress import Silent
 from workbench.engine.runner import Outlook, Reporter, outlook, run
 from workbench.engine.stage import OutsideFile, Step, digest
 from workbench.engine.store import Store, default_home
-from workbench.errors import RecipeError, RecipeErrors, ToolError, WorkbenchError
+from workbench.errors import RecipeError, RecipeErrors, WorkbenchError
 from workbench.pose.skeletons import skeleton
 from workbench.quant.choice import Budget
 from workbench.recipe.load import LoadedRecipe
 from workbench.recipe.schema import Quantization, Recipe
+from workbench.runtimes.pulsar2_tool import missing
 from workbench.stages import (
+    _failed,
     _swap,
     bake,
     calibrate,
@@ -124,6 +126,9 @@ def convert(loaded: LoadedRecipe, request: Request, store: Store, reporter: Repo
             reporter.warn(f"the cached result of {stage} was damaged: it is made again")
             store.discard(digest(next(step for step in planned if step.name == stage)))
             return attempt()
+        except WorkbenchError as error:
+            _failed.keep(error, loaded.recipe.name, store, request.dist, reporter)
+            raise
 
 
 def tune(loaded: LoadedRecipe, request: Request, store: Store, reporter: Reporter, budget: Budget) -> Mapping[str, Any]:
@@ -315,10 +320,7 @@ def _check_requirements(recipe: Recipe, request: Request) -> None:
             at=("targets", "pulsar2", "compile"),
         )
     if found == ["none"]:
-        raise ToolError(
-            "no Pulsar2 toolchain, and --require axmodel was given",
-            fix="put pulsar2 on PATH, set PULSAR2_HOME, or load a pulsar2:* image; see toolchain/README.md",
-        )
+        raise missing("and --require axmodel was given")
 
 
 def _key(loaded: LoadedRecipe) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--require", multiple=True, type=click.Choice(["axmodel"]), help="Fail (exit 3) if it cannot be made.")
 @click.option("--require-weights", is_flag=True, help="Fail (exit 3) rather than use random weights.")
 @click.option("--dist", type=_options.FILE, default=Path("dist"), show_default=True, help="Folder for the results.")
+@_options.toolchain
 @_options.as_json
 def command(
     recipes: tuple[Path, ...],

@@ -13,6 +13,7 @@ from workbench.cli import _options
 @_options.recipes
 @_options.overrides
 @_options.weights
+@_options.toolchain
 @_options.as_json
 def command(recipes: tuple[Path, ...], overrides: tuple[str, ...], weights: Path | None, as_json: bool) -> None:
     """Say what `convert` would run, and why; nothing is executed or downloaded.
