@@ -210,7 +210,9 @@ def _slope(view: View, subject: Subject, name: str, value: Any) -> str | None:  
 
 
 def _within_end_pads(view: View, subject: Subject, name: str, value: Any) -> str | None:  # noqa: ARG001 -- a check
-    extra = view.attribute(name) or ()
+    extra = view.attribute(name)
+    if not extra:
+        return None
     pads = view.attribute("pads") or (0,) * (2 * len(extra))
     ends = pads[len(pads) // 2 :]
     if len(ends) != len(extra):

@@ -9,7 +9,7 @@ import onnx
 import onnx_ir as ir
 
 from workbench.errors import UnsupportedError
-from workbench.graph import shapes, walk
+from workbench.graph import constants, shapes, walk
 from workbench.targets.pulsar2 import chips, limits, operators, traps
 from workbench.targets.pulsar2.findings import Finding, Report, Verdict
 from workbench.targets.pulsar2.limits import Unknown, View
@@ -87,14 +87,31 @@ def _inferred(model: ir.Model) -> _Graph:
         if node.domain in ("", "ai.onnx") and limits.schema(node.op_type, opset) is None:
             node.domain = _FOREIGN
     proto.opset_import.add(domain=_FOREIGN, version=1)
+    known = shapes.typed(_inferable(proto, model))
+    for value in proto.graph.output:  # ONNX wants a shape written for every output; one that it infers will do
+        kind, (_, dims) = value.type.tensor_type, known.get(value.name, (0, None))
+        if dims is not None and not kind.HasField("shape"):
+            kind.shape.dim.extend(onnx.TensorShapeProto.Dimension() for _ in dims)
     shapes.check(proto)
-    known = shapes.typed(proto)
     return _Graph(
         model,
         opset,
         {name: limits.type_name(kind) for name, (kind, _) in known.items() if kind},
         {name: dims for name, (_, dims) in known.items() if dims is not None},
     )
+
+
+def _inferable(proto: onnx.ModelProto, model: ir.Model) -> onnx.ModelProto:
+    """A copy of an outline that says what ONNX cannot infer, so that it does not stop there."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    for node, before in zip(copy.graph.node, model.graph, strict=True):
+        if walk.is_op(before, "GroupNormalization") and node.input:  # it has no shape inference at all
+            node.CopyFrom(onnx.helper.make_node("Identity", node.input[:1], node.output[:1]))
+        elif not walk.is_op(before) or node.domain == _FOREIGN:
+            stated = [value for value in before.outputs if value.name and value.shape is not None]
+            copy.graph.value_info.extend(ir.serde.serialize_value(value) for value in stated)
+    return copy
 
 
 def _whole(graph: _Graph, table: Table) -> Iterator[Finding]:
@@ -216,6 +233,8 @@ def _made(graph: _Graph, node: ir.Node) -> Iterator[Finding]:
             yield _finding(node, "shape", text, "every size must be a number", "blocked" if known else "by hand")
         kind = graph.types.get(value.name)
         if kind is None or kind in _SAID_TYPES or walk.is_op(node, "Cast") or _always(graph, node, index, kind):
+            continue
+        if any(graph.types.get(str(one.name)) == kind for one in node.inputs if constants.array(one) is None and one):
             continue
         unsaid = kind in _UNSAID_TYPES
         limit = f"no entry speaks of {kind} but as what Cast cannot make" if unsaid else f"DataType has no {kind}"
