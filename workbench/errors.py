@@ -55,6 +55,10 @@ class RecipeErrors(RecipeError):  # noqa: N818 -- it is many errors
         self.errors = tuple(errors)
         super().__init__("\n".join(str(error) for error in self.errors))
 
+    def __str__(self) -> str:
+        # Not what was joined above: the pipeline writes lines into the errors afterwards.
+        return "\n".join(str(error) for error in self.errors)
+
 
 class ToolError(WorkbenchError):
     """A tool, a file, a runtime or the disk is missing or failed."""

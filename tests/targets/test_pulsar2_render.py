@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,8 @@ import pytest
 from workbench.errors import RecipeError, RecipeErrors
 from workbench.recipe.schema import InputSpec
 from workbench.targets.pulsar2 import render
+from workbench.targets.pulsar2.facts import Facts, NodeFact
 from workbench.targets.pulsar2.options import Options
-from workbench.targets.pulsar2.rules import Facts
 from workbench.targets.pulsar2.schema import LayerConfig
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "standins"))
@@ -36,6 +37,13 @@ CASES = {
         Options(chips=("AX630C",), npu_mode="NPU2", calibration_method="KL", precision_analysis=True),
     ),
     "fp32_rgb.m57": ("M57", (RGB,), Options(chips=("M57",), input="fp32", calibration_method="Percentile")),
+    "nv12_bgr.ax615": ("AX615", (BGR,), Options(chips=("AX615",), input="nv12", csc="limited")),
+    "qdq_bgr.m76h": ("M76H", (BGR,), Options(chips=("M76H",), model="qdq", npu_mode="NPU3")),
+    "camera_and_depth.ax637": (
+        "AX637",
+        (BGR, GRAY),
+        Options(chips=("AX637",), input="nv21", inputs={"depth.map-0": "fp32"}, batch_sizes=(1, 2), npu_perf=True),
+    ),
 }
 
 
@@ -55,7 +63,8 @@ def test_layers_at_16_bits_are_golden(golden):
 
 def test_layers_are_held_against_the_model():
     """A layer that the model does not have is refused with the near miss."""
-    known = Facts({"data": (1, 3, 256, 456)}, {}, nodes=("stage/Conv", 'Add "5"', "stage/Concat2"))
+    nodes = tuple(NodeFact(name) for name in ("stage/Conv", 'Add "5"', "stage/Concat2"))
+    known = Facts({"data": (1, 3, 256, 456)}, {}, nodes=nodes)
     with pytest.raises(RecipeErrors, match="did you mean 'stage/Concat2'"):
         render.config("AX650", (BGR,), Options(), known, MIXED)
 
@@ -95,12 +104,46 @@ def test_float_input_embeds_nothing():
     assert "calibration_mean" not in data
 
 
-def test_a_factor_written_as_std_is_refused():
-    """A recipe with std 1/255 never becomes a configuration."""
+def test_camera_input_is_converted_and_calibrated_as_pictures():
+    """For NV12 the chip converts and normalizes bytes; the calibration pictures become the same pixels."""
+    made = json.loads(render.config("AX650", (BGR,), Options(input="nv12")))
+    (processor,), (data,) = made["input_processors"], made["quant"]["input_configs"]
+    assert (processor["src_format"], processor["csc_mode"], processor["src_dtype"]) == ("YUV420SP", "FullRange", "U8")
+    assert (processor["tensor_format"], processor["src_layout"]) == ("BGR", "NHWC")
+    assert (data["calibration_format"], data["calibration_mean"]) == ("Image", processor["mean"])
+
+
+@pytest.mark.parametrize(
+    ("spec", "said", "message", "at"),
+    [
+        (GRAY, {"input": "nv12"}, "nv12 is a colour format, input 'depth.map-0' is GRAY", ("input",)),
+        (GRAY, {"inputs": {"depth.map-0": "nv21"}}, "nv21 is a colour format", ("inputs", "depth.map-0")),
+        (
+            InputSpec(name="x", shape=(1, 3, 7, 8)),
+            {"input": "nv12"},
+            "nv12 needs an even size, input 'x' is RGB, 8 wide and 7 high",
+            ("input",),
+        ),
+        (BGR, {"inputs": {"dat": "fp32"}}, "targets.pulsar2.inputs: there is no input 'dat'", ("inputs", "dat")),
+    ],
+)
+def test_an_input_that_cannot_be_fed_so(spec, said, message, at):
+    """Options that do not fit an input are errors at their key."""
+    with pytest.raises(RecipeError, match=re.escape(message)) as caught:
+        render.config("AX650", (spec,), Options.model_validate(said))
+    assert caught.value.at == ("targets", "pulsar2", *at)
+    assert caught.value.fix
+
+
+def test_a_factor_written_as_std_is_an_error_of_the_recipe():
+    """A recipe with std 1/255 never becomes a configuration, and the error names the recipe's key, once."""
     wrong = InputSpec(name="x", shape=(1, 3, 8, 8), std=(1 / 255,))
     with pytest.raises(RecipeErrors, match="looks like a factor") as caught:
         render.config("AX650", (wrong,), Options())
-    assert "pulsar2/AX650/config.json:" in str(caught.value)
+    (error,) = caught.value.errors
+    assert error.at == ("inputs", 0, "std")
+    assert error.what.startswith("inputs[0].std: std is a divisor")
+    assert "(config.json: quant.input_configs[0].calibration_std)" in error.what
 
 
 def test_names_are_held_against_the_model():
@@ -120,6 +163,14 @@ def test_inputs_that_would_share_a_file_are_refused():
     with pytest.raises(RecipeError, match="would share the file calibration/depth_map-0") as caught:
         render.archives((GRAY, other))
     assert caught.value.at == ("inputs", 1, "name")
+
+
+def test_what_is_doubtful_is_a_warning_of_the_rendering():
+    """A model that is quantized already is rendered, and told."""
+    known = Facts({"data": (1, 3, 256, 456)}, {}, nodes=(NodeFact("q", "QuantizeLinear", ("data",), ("x",)),))
+    made = render.rendered("AX650", (BGR,), Options(), known)
+    assert [finding.level for finding in made.warnings] == ["warning"]
+    assert "quantized already" in str(made.warnings[0])
 
 
 def test_arguments_are_the_documented_ones():

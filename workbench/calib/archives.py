@@ -1,4 +1,4 @@
-"""Archives from elsewhere: what a tar, tar.gz or zip holds, listed member by member and never unpacked."""
+"""Archives from elsewhere: what a tar, tar.gz or zip holds, listed or read member by member, never unpacked to disk."""
 
 from __future__ import annotations
 
@@ -34,11 +34,25 @@ def check_archive(path: Path) -> tuple[Member, ...]:
         ToolError: not a tar, tar.gz or zip; damaged; or a member is a link, a device, encrypted, named twice, or named
             so that unpacking would leave the folder.
     """
-    members: list[Member] = []
+    return tuple(member for member, _ in _checked(path, 0))
+
+
+def read_archive(path: Path, largest: int) -> Iterator[tuple[Member, bytes]]:
+    """The files in `path` one by one, in archive order, with their first `largest` bytes.
+
+    Only one is in memory at a time, and never more of it than that.
+
+    Raises:
+        ToolError: as `check_archive`; what comes before the offence has been yielded by then.
+    """
+    yield from _checked(path, largest)
+
+
+def _checked(path: Path, largest: int) -> Iterator[tuple[Member, bytes]]:
     seen: set[str] = set()
     total = 0
     try:
-        for member in _members(path):
+        for member, content in _members(path, largest):
             name = _safe(member.name, path)
             if name in seen:
                 raise _refused(path, f"{member.name!r} is in it twice")
@@ -46,17 +60,16 @@ def check_archive(path: Path) -> tuple[Member, ...]:
             total += member.size
             if member.size < 0 or total > _MOST_BYTES or len(seen) > _MOST_MEMBERS:
                 raise _refused(path, f"it claims to be larger than any calibration set, at {member.name!r}")
-            members.append(member)
+            yield member, content
     except OSError as error:
         if error.strerror is None:  # gzip's own complaints have no system error
             raise _damaged(path, error) from error
         raise ToolError(f"cannot read the archive: {error.strerror}", where=str(path), fix="check the path") from error
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
         raise _damaged(path, error) from error
-    return tuple(members)
 
 
-def _members(path: Path) -> Iterator[Member]:
+def _members(path: Path, largest: int) -> Iterator[tuple[Member, bytes]]:
     if not path.is_file():
         raise ToolError("no such archive", where=str(path), fix="give a tar, a tar.gz or a zip file")
     with path.open("rb") as file:
@@ -64,11 +77,11 @@ def _members(path: Path) -> Iterator[Member]:
         file.seek(0)
         if start[:2] == b"\x1f\x8b":
             with gzip.GzipFile(fileobj=file, mode="rb") as unpacked:
-                yield from _tar(unpacked, path)
+                yield from _tar(unpacked, path, largest)
         elif start in (b"PK\x03\x04", b"PK\x05\x06"):
-            yield from _zip(file, path)
+            yield from _zip(file, path, largest)
         else:
-            yield from _tar(file, path)
+            yield from _tar(file, path, largest)
 
 
 class _Frugal:
@@ -93,7 +106,7 @@ class _Frugal:
         return self._file.tell()
 
 
-def _tar(file: IO[bytes] | gzip.GzipFile, path: Path) -> Iterator[Member]:
+def _tar(file: IO[bytes] | gzip.GzipFile, path: Path, largest: int) -> Iterator[tuple[Member, bytes]]:
     # _Frugal has the three methods that reading needs; the annotation asks for writing too
     with tarfile.TarFile(fileobj=cast(IO[bytes], _Frugal(file)), mode="r") as archive:
         for entry in archive:
@@ -102,10 +115,11 @@ def _tar(file: IO[bytes] | gzip.GzipFile, path: Path) -> Iterator[Member]:
             elif not entry.isreg() or entry.issparse():
                 raise _refused(path, f"{entry.name!r} is not a plain file")
             else:
-                yield Member(entry.name, entry.size)
+                opened = archive.extractfile(entry) if largest else None
+                yield Member(entry.name, entry.size), _start(opened, largest)
 
 
-def _zip(file: IO[bytes], path: Path) -> Iterator[Member]:
+def _zip(file: IO[bytes], path: Path, largest: int) -> Iterator[tuple[Member, bytes]]:
     with zipfile.ZipFile(file) as archive:
         for entry in archive.infolist():
             kind = stat.S_IFMT(entry.external_attr >> 16)
@@ -116,7 +130,21 @@ def _zip(file: IO[bytes], path: Path) -> Iterator[Member]:
             if entry.is_dir():
                 _safe(entry.filename, path)
             else:
-                yield Member(entry.filename, entry.file_size)
+                opened = archive.open(entry) if largest else None
+                yield Member(entry.filename, entry.file_size), _start(opened, largest)
+
+
+def _start(opened: IO[bytes] | None, largest: int) -> bytes:
+    """The first `largest` bytes, in pieces that any file hands out."""
+    if opened is None:
+        return b""
+    parts: list[bytes] = []
+    left = largest
+    with opened:
+        while left > 0 and (part := opened.read(min(left, _MOST_AT_ONCE))):
+            parts.append(part)
+            left -= len(part)
+    return b"".join(parts)
 
 
 def _safe(name: str, path: Path) -> str:

@@ -90,8 +90,9 @@ def read(path: Path) -> tuple[dict[str, Any], Marks]:
     return parse(text, str(path))
 
 
-def parse(text: str, file: str) -> tuple[dict[str, Any], Marks]:
-    """As `read`, on text."""
+def parse(text: str, file: str, noun: str = "recipe") -> tuple[dict[str, Any], Marks]:
+    """As `read`, on text; errors call what it should be a `noun`."""
+    example = "start from one of recipes/*.yaml" if noun == "recipe" else f"write a {noun}"
     try:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
@@ -101,14 +102,14 @@ def parse(text: str, file: str) -> tuple[dict[str, Any], Marks]:
             f"not YAML: {error.problem or error.context}", where=where, fix="check indentation, colons and quotes there"
         ) from error
     except RecursionError as error:
-        raise RecipeError("too deeply nested for a recipe", where=file, fix="is it a recipe?") from error
+        raise RecipeError(f"too deeply nested for a {noun}", where=file, fix=f"is it a {noun}?") from error
     except yaml.YAMLError as error:
-        raise RecipeError(f"not YAML: {error}", where=file, fix="is it a recipe?") from error
+        raise RecipeError(f"not YAML: {error}", where=file, fix=f"is it a {noun}?") from error
     if node is None:
-        raise RecipeError("the recipe is empty", where=file, fix="start from one of recipes/*.yaml")
+        raise RecipeError(f"the {noun} is empty", where=file, fix=example)
     if not isinstance(node, MappingNode):
-        raise RecipeError("a recipe is a mapping of keys", where=f"{file}:1:1", fix="start from one of recipes/*.yaml")
-    builder = _Builder(Marks(file))
+        raise RecipeError(f"a {noun} is a mapping of keys", where=f"{file}:1:1", fix=example)
+    builder = _Builder(Marks(file), noun)
     data = builder.build(node, ())
     if builder.errors:
         raise RecipeErrors(builder.errors)
@@ -141,8 +142,9 @@ def value(text: str) -> Any:
 class _Builder:
     """Turns YAML nodes into data, noting marks and duplicate keys on the way."""
 
-    def __init__(self, marks: Marks) -> None:
+    def __init__(self, marks: Marks, noun: str = "recipe") -> None:
         self.marks = marks
+        self._noun = noun
         self.errors: list[RecipeError] = []
         self._scalars = _Loader("")
         self._count = 0
@@ -151,7 +153,8 @@ class _Builder:
         self._count += 1
         place = f"{self.marks.file}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
         if self._count > _MOST_VALUES or len(at) > _DEEPEST:
-            raise RecipeError("too many or too deeply nested values for a recipe", where=place, fix="is it a recipe?")
+            what = f"too many or too deeply nested values for a {self._noun}"
+            raise RecipeError(what, where=place, fix=f"is it a {self._noun}?")
         self.marks.values[at] = place
         if isinstance(node, SequenceNode) and node.tag == f"{_TAG}seq":
             return [self.build(item, (*at, index)) for index, item in enumerate(node.value)]
@@ -160,7 +163,9 @@ class _Builder:
         if isinstance(node, ScalarNode) and node.tag in _SCALARS:
             return self._scalar(node, place)
         shown = node.tag.replace(_TAG, "!!")
-        self.errors.append(RecipeError(f"the tag {shown} is not for recipes", where=place, fix="write a plain value"))
+        self.errors.append(
+            RecipeError(f"the tag {shown} is not for {self._noun}s", where=place, fix="write a plain value")
+        )
         return None
 
     def _scalar(self, node: Node, place: str) -> Any:

@@ -7,10 +7,11 @@ where there is one, with a name for every node; the tensors that the recipe want
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.errors import ToolError
+from workbench.errors import RecipeError, ToolError
 from workbench.graph.io import read, write, write_bytes
 from workbench.graph.naming import name_nodes
 from workbench.recipe.schema import Precision
@@ -23,7 +24,7 @@ from workbench.targets.pulsar2.schema import LayerConfig
 
 __all__ = ["TOOLS", "VERSION", "Options", "build", "environment", "precisions"]
 
-VERSION = 2
+VERSION = 3
 TOOLS = ("jinja2",)
 
 
@@ -47,12 +48,13 @@ def build(job: TargetJob[Options]) -> list[Artifact]:
         RecipeErrors: the recipe asks for what Pulsar2 would refuse or misread.
         ToolError: the disk is full, or the toolchain failed; its log stays in the chip's folder.
     """
-    model = read(job.baked or job.model)
+    model = read(_given(job))
     name_nodes(model.graph)
     path = job.out / render.MODEL
     write(model, path)
     entries = layers.layer_configs(model, job.u16)
-    kit = _Kit(rules.facts(path), entries, layers.notes(model, job.u16, entries) if job.u16 else "")
+    notes = layers.notes(model, job.u16, entries) if job.u16 else ""
+    kit = _Kit(rules.facts(path), entries, layers.reasons(model, job.u16), notes)
     toolchain = pulsar2_tool.find() if job.options.compile == "auto" else None
     artifacts: list[Artifact] = [Artifact(render.MODEL)]
     for chip in job.options.chips:
@@ -63,19 +65,40 @@ def build(job: TargetJob[Options]) -> list[Artifact]:
 
 @dataclass(frozen=True)
 class _Kit:
-    """What the kits of all chips share: facts of the model, its layers at 16 bits and what to say of them."""
+    """What the kits of all chips share: facts of the model, its layers at 16 bits, why, and what to say of them."""
 
     known: rules.Facts
     layers: tuple[LayerConfig, ...]
+    because: Mapping[str, str]
     notes: str
+
+
+def _given(job: TargetJob[Options]) -> Path:
+    """The graph that the tool is given.
+
+    Raises:
+        RecipeError: the recipe wants a QDQ model and does not quantize, or wants 16 bits in it.
+    """
+    if job.options.model == "float":
+        return job.baked or job.model
+    if job.quantized is None:
+        what = "targets.pulsar2.model: the recipe quantizes nothing, so there is no QDQ model"
+        raise RecipeError(what, fix="add a quantization section, or use float", at=("targets", "pulsar2", "model"))
+    if job.u16:
+        what = "quantization.u16: nothing is documented of 16 bits in a QDQ model"
+        raise RecipeError(what, fix="set targets.pulsar2.model to float, or remove u16", at=("quantization", "u16"))
+    return job.quantized
 
 
 def _write_kit(job: TargetJob[Options], chip: str, kit: _Kit) -> list[str]:
     """Write what Pulsar2 needs for `chip`; returns the paths relative to the job's folder."""
     inside = render.folder(chip)
     config, script = job.out / inside / render.CONFIG, job.out / inside / render.SCRIPT
-    write_bytes(render.config(chip, job.inputs, job.options, kit.known, kit.layers).encode(), config)
-    packed = calibration.write(job.inputs, job.pictures, job.out / inside, job.options.input)
+    made = render.rendered(chip, job.inputs, job.options, kit.known, kit.layers, kit.because)
+    for doubt in made.warnings:
+        job.progress.warn(f"{chip}: {render.CONFIG}: {doubt}")
+    write_bytes(made.text.encode(), config)
+    packed = calibration.write(job.inputs, job.pictures, job.out / inside, job.options.kind)
     write_bytes(render.script(job.name, chip, job.options, kit.known.not_deployable).encode(), script)
     _executable(script)
     told = (render.U16,) if kit.notes else ()

@@ -68,6 +68,11 @@ def facts(model: Path) -> Facts:
     proto = read_proto(model)
     if is_compiled(proto):
         raise ToolError("this model is compiled already", where=str(model), fix="give the ONNX it was compiled from")
+    return of(proto)
+
+
+def of(proto: onnx.ModelProto) -> Facts:
+    """The facts of a model in memory."""
     graph = proto.graph
     constants = {tensor.name: tuple(int(size) for size in tensor.dims) for tensor in graph.initializer}
     for node in graph.node:

@@ -32,7 +32,8 @@ def read(path: Path, given: Mapping[str, str] | None = None) -> tuple[schema.Bui
 
     Args:
         path: the file.
-        given: what the tool is told on its command line, by field: it wins over the file, as the tool has it.
+        given: what the tool will be told on its command line, by field, where the file does not say it: examples of
+            the vendor have neither input nor output_dir.
 
     Raises:
         ToolError: there is no such file, or it cannot be read.
@@ -72,7 +73,7 @@ def parse(
     data, marks = plain(text, file, form)
     if not isinstance(data, dict):
         raise RecipeError(f"a {NOUN} is an object", where=f"{file}:1:1", fix='write {"input": ..., ...}')
-    return schema.validate({**data, **(given or {})}, marks), marks
+    return schema.validate({**(given or {}), **data}, marks), marks
 
 
 def plain(text: str, file: str, form: str = "json") -> tuple[Any, Marks]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from json.decoder import JSONDecodeError, scanstring
+from json import JSONDecodeError
+from json.decoder import scanstring  # type: ignore[attr-defined]  # no public name, and no other strict reader
 from typing import Any, NoReturn
 
 from workbench.errors import RecipeError
@@ -133,7 +134,7 @@ class _Reader:
             self._refuse(
                 "half of a character, \\ud800 to \\udfff", fix="write both halves, or the character itself", at=start
             )
-        return text
+        return str(text)
 
     def _plain(self) -> Any:
         number = _NUMBER.match(self._text, self._at)
@@ -147,8 +148,10 @@ class _Reader:
             self._at = word.end()
             return _WORDS[word[0]]
         if word:
-            self._refuse(f"{word[0][:40]!r} is no value", fix=f'text stands in double quotes: "{word[0][:40]}"')
-        self._refuse("a value is missing", fix="write a number, true, false, text in double quotes, [...] or {...}")
+            return self._refuse(f"{word[0][:40]!r} is no value", fix=f'text stands in double quotes: "{word[0][:40]}"')
+        return self._refuse(
+            "a value is missing", fix="write a number, true, false, text in double quotes, [...] or {...}"
+        )
 
     def _skip(self) -> None:
         """Pass blanks and comments; the comments are kept by the line they begin on."""

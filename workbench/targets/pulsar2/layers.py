@@ -72,6 +72,20 @@ def layer_configs(model: ir.Model, u16: Collection[str]) -> tuple[LayerConfig, .
     return tuple(entries)
 
 
+def reasons(model: ir.Model, u16: Collection[str]) -> dict[str, str]:
+    """Why each layer of `layer_configs` is there, by its name: ``makes`` or ``reads`` and one tensor of `u16`."""
+    inside = inside_operators(model.graph)
+    found: dict[str, str] = {}
+    for node in model.graph:
+        made = [inside.get(str(value.name), str(value.name)) for value in node.outputs]
+        read = [str(value.name) for value in node.inputs if value is not None]
+        for verb, names in (("makes", made), ("reads", read)):
+            for name in names:
+                if name in u16:
+                    found.setdefault(str(node.name), f"{verb} {name}")
+    return found
+
+
 def notes(model: ir.Model, u16: Sequence[str], entries: Sequence[LayerConfig]) -> str:
     """``u16.txt`` of a kit: what was asked for, what the tool may do otherwise, and how to see what it did."""
     named = {name for entry in entries for name in entry.layer_names}

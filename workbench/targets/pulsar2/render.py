@@ -9,17 +9,21 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from workbench.catalog import did_you_mean
 from workbench.errors import RecipeError
 from workbench.recipe.schema import InputSpec
 from workbench.runtimes.pulsar2_tool import CONTAINER_SCRIPT, LICENCES, MISSING
-from workbench.targets.pulsar2 import chips, rules, schema
+from workbench.targets.pulsar2 import chips, jsonc, provenance, rules, schema
+from workbench.targets.pulsar2.facts import Facts
 from workbench.targets.pulsar2.options import Options
+from workbench.targets.pulsar2.provenance import Origins
 
 CONFIG = "config.json"
 SCRIPT = "build.sh"
@@ -29,6 +33,29 @@ U16 = "u16.txt"
 MODEL = "pulsar2/model.onnx"  # relative to the recipe's results
 _BESIDE = "../model.onnx"  # the same, from the chip's folder
 ROOT = "../.."  # from the chip's folder to the recipe's results
+_AT = ("targets", "pulsar2")
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A configuration that has passed every rule.
+
+    Attributes:
+        data: plain, in the order of the template.
+        config: the same, as the schema has it.
+        origins: what each value comes from.
+        warnings: what is not certain to be wrong.
+    """
+
+    data: dict[str, Any]
+    config: schema.BuildConfig
+    origins: Origins
+    warnings: tuple[rules.Finding, ...]
+
+    @property
+    def text(self) -> str:
+        """Pretty JSON, the same on every run."""
+        return json.dumps(self.data, indent=2, ensure_ascii=False) + "\n"
 
 
 def folder(chip: str) -> str:
@@ -70,10 +97,23 @@ def config(
     chip: str,
     inputs: Sequence[InputSpec],
     options: Options,
-    known: rules.Facts | None = None,
+    known: Facts | None = None,
     layers: Sequence[schema.LayerConfig] = (),
+    because: Mapping[str, str] | None = None,
 ) -> str:
-    """``config.json`` for `chip`.
+    """``config.json`` for `chip`: the text of what `rendered` returns."""
+    return rendered(chip, inputs, options, known, layers, because).text
+
+
+def rendered(
+    chip: str,
+    inputs: Sequence[InputSpec],
+    options: Options,
+    known: Facts | None = None,
+    layers: Sequence[schema.LayerConfig] = (),
+    because: Mapping[str, str] | None = None,
+) -> Rendered:
+    """The configuration for `chip`.
 
     Args:
         chip: a chip's name or alias.
@@ -81,29 +121,43 @@ def config(
         options: the target's.
         known: names and shapes of the model, to hold the configuration against.
         layers: the layers that are not at 8 bits.
-
-    Returns:
-        Pretty JSON, the same on every run; it has passed `schema.parse` and `rules.check`.
+        because: why a layer is among them, by its name.
 
     Raises:
-        RecipeErrors: the recipe asks for something that Pulsar2 would refuse or misread.
+        RecipeError: an option speaks of an input that there is not.
+        RecipeErrors: the recipe asks for something that Pulsar2 would refuse or misread; ``at`` is the recipe's path.
     """
+    for name in options.inputs:
+        if name not in (names := [spec.name for spec in inputs]):
+            what = f"targets.pulsar2.inputs: there is no input {name!r}"
+            raise RecipeError(what, fix=did_you_mean(name, names), at=(*_AT, "inputs", name))
+    place = f"chips[{options.chips.index(chip)}]" if chip in options.chips else ""
     text = (
         _environment()
-        .get_template("template.json.j2")
+        .get_template("config.json.j2")
         .render(
             model=_BESIDE,
             output_dir=OUTPUT_DIR,
             hardware=chips.find(chip).name,
+            chip_from=f"targets.pulsar2.{place}" if place else "workbench: --chip",
             options=options,
-            layers=[one.model_dump(mode="json", exclude_unset=True) for one in layers],
-            inputs=[_input(spec, path) for spec, path in zip(inputs, archives(inputs), strict=True)],
+            layers=[_layer(one) for one in layers],
+            because={name: _line(why) for name, why in (because or {}).items()},
+            specs=[
+                _input(index, spec, path, options)
+                for index, (spec, path) in enumerate(zip(inputs, archives(inputs), strict=True))
+            ],
         )
     )
-    pretty = json.dumps(json.loads(text), indent=2, ensure_ascii=False) + "\n"
-    parsed, marks = schema.parse(pretty, f"{folder(chip)}/{CONFIG}")
-    rules.enforce(parsed, known, marks)
-    return pretty
+    file = f"{folder(chip)}/{CONFIG}"
+    document = jsonc.parse(text, file)
+    parsed = schema.validate(document.data, document.marks)
+    origins = provenance.of(document)
+    found = rules.check(parsed, known)
+    errors = [finding for finding in found if finding.level == "error"]
+    if errors:
+        raise provenance.blamed(errors, origins, file)
+    return Rendered(document.data, parsed, origins, tuple(found))
 
 
 def script(name: str, chip: str, options: Options, not_deployable: str = "") -> str:
@@ -128,17 +182,40 @@ def script(name: str, chip: str, options: Options, not_deployable: str = "") -> 
     )
 
 
-def _input(spec: InputSpec, archive: str) -> dict[str, Any]:
+def _input(index: int, spec: InputSpec, archive: str, options: Options) -> dict[str, Any]:
     mean, std = spec.per_channel
+    kind = options.kind(spec.name)
+    kind_at = f"targets.pulsar2.inputs.{spec.name}" if spec.name in options.inputs else "targets.pulsar2.input"
+    _, channels, height, width = spec.nchw
+    if kind in ("nv12", "nv21") and (channels != 3 or height % 2 or width % 2):
+        what = "is a colour format" if channels != 3 else "needs an even size"
+        raise RecipeError(
+            f"{kind} {what}, input {spec.name!r} is {spec.color}, {width} wide and {height} high",
+            fix=f"feed it as u8: targets.pulsar2.inputs: {{{spec.name}: u8}}",
+            at=(*_AT, "inputs", spec.name) if spec.name in options.inputs else (*_AT, "input"),
+        )
     return {
+        "at": f"inputs[{index}]",
         "name": spec.name,
         "archive": archive,
+        "kind": kind,
+        "kind_at": kind_at if re.fullmatch(r"[\w.-]+", spec.name) else "targets.pulsar2.inputs",
         "color": spec.color,
         "mean": mean,
         "std": std,
         "zeros": [0.0] * len(mean),
         "ones": [1.0] * len(std),
     }
+
+
+def _layer(one: schema.LayerConfig) -> dict[str, Any]:
+    output = one.output_data_type if "output_data_type" in one.model_fields_set else ""
+    return {"names": one.layer_names, "type": one.data_type, "output": output}
+
+
+def _line(text: str) -> str:
+    """`text` on one line, for a comment."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def _environment() -> jinja2.Environment:

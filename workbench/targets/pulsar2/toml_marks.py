@@ -53,11 +53,9 @@ def _entered(names: list[str], counts: dict[At, int]) -> At:
 
 def _note(marks: Marks, data: Any, at: At, value: str, key: str) -> None:
     for step in at:
-        if isinstance(data, dict) and step in data:
-            data = data[step]
-        elif isinstance(data, list) and isinstance(step, int) and step < len(data):
-            data = data[step]
-        else:
+        there = range(len(data)) if isinstance(data, list) else data if isinstance(data, dict) else ()
+        if step not in there:
             return
+        data = data[step]
     marks.values.setdefault(at, value)
     marks.keys.setdefault(at, key)
