@@ -157,13 +157,12 @@ _OTHER = {
 
 def breaking(op_type: str, limit: Limit) -> Spec | None:
     """The smallest graph that breaks `limit`; None for a rule that forbids nothing."""
-    spec = SPECS[op_type]
-    for name, rule in limit.when:
-        spec = _so(spec, op_type, name, rule)
-    rule = limit.rule
-    other = _OTHER.get((op_type, limit.name), _OTHER.get(limit.name))
+    rule, spec = limit.rule, SPECS[op_type]
     if rule.word in ("unlimited", "information", "by_hand"):
         return None
+    for name, condition in limit.when:
+        spec = _so(spec, name, condition)
+    other = _OTHER.get((op_type, limit.name), _OTHER.get(limit.name))
     if rule.word == "one_of":
         number = next(value for value in range(9) if value not in rule.value)
         return _with(spec, attributes={limit.name: number if other is None else other, **_also(limit)})
@@ -195,7 +194,7 @@ def _also(limit: Limit) -> dict[str, Any]:
     return {"pads": None} if limit.name == "auto_pad" else {}
 
 
-def _so(spec: Spec, op_type: str, name: str, rule: Rule) -> Spec:
+def _so(spec: Spec, name: str, rule: Rule) -> Spec:
     """`spec` changed so that a condition holds."""
     if rule == Rule("not", 0) and name == "training_mode":
         return replace(_with(spec, attributes={"training_mode": 1}), outputs=3)
@@ -240,7 +239,11 @@ def build(op_type: str, spec: Spec | None = None) -> ir.Model:
         made[0].type.tensor_type.shape.dim.extend(onnx.TensorShapeProto.Dimension(dim_value=size) for size in PICTURE)
     graph.output[0].CopyFrom(made[0])
     opset = [helper.make_opsetid("", spec.opset)]
-    return ir.serde.deserialize_model(helper.make_model(graph, opset_imports=opset, ir_version=10))
+    proto = helper.make_model(graph, opset_imports=opset, ir_version=10)
+    inferred = onnx.shape_inference.infer_shapes(proto)
+    if op_type == "GroupNormalization":  # ONNX has no shape inference for it
+        inferred.graph.output[0].type.CopyFrom(inferred.graph.input[0].type)
+    return ir.serde.deserialize_model(inferred)
 
 
 def _kind(op_type: str, spec: Spec, known: onnx.defs.OpSchema | None) -> int:

@@ -1,4 +1,4 @@
-"""Findings of a check as a table: equal ones share a row, nodes without a finding a line."""
+"""Findings of a check as a table, or stacked where a terminal is narrow: equal ones share a row, fine nodes a line."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 
 from workbench.cli._display import table
 from workbench.targets.pulsar2.findings import Finding, Report
@@ -14,6 +15,7 @@ from workbench.targets.pulsar2.remedies import Remedy
 _COLUMNS = ("node", "operator", "attribute", "limit", "verdict", "pass")
 _COLORS = {"ok": "green", "rewrite": "yellow", "blocked": "bold red", "by hand": "cyan"}
 _MOST = 5  # lines of what one pass did
+_WIDE = 110  # columns that the table needs; below, the sentences of the vendor would break into single words
 
 
 def show(report: Report, title: str, console: Console, *, everything: bool = False) -> None:
@@ -21,10 +23,12 @@ def show(report: Report, title: str, console: Console, *, everything: bool = Fal
     rows = [_row(same) for same in _grouped(report.findings)]
     if everything:
         rows += [(_plain(node), _plain(operator), "", "", _verdict("ok"), "") for node, operator in report.fine]
-    if rows:
+    if rows and console.width >= _WIDE:
         console.print(table(_plain(title), [(heading, "left") for heading in _COLUMNS], rows))
     else:
         console.print(f"[bold]{_plain(title)}[/]")
+        for row in rows:
+            _stack(row, console)
     listed = ", ".join(f"{count} {operator}" for operator, count in report.operators.items())
     console.print(f"{_verdict('ok')}: {len(report.fine)} nodes{f' ({_plain(listed)})' if listed else ''}")
     for note in report.notes:
@@ -75,6 +79,15 @@ def _row(same: Sequence[Finding]) -> tuple[str, ...]:
         _verdict(first.verdict),
         _plain(passes or "-"),
     )
+
+
+def _stack(row: Sequence[str], console: Console) -> None:
+    """The cells of a row under each other."""
+    node, operator, attribute, limit, verdict, passes = row
+    console.print(f"{verdict}  {operator}  {node}")
+    for cell in (attribute, limit, f"pass: {passes}" if passes not in ("", "-") else ""):
+        if cell:
+            console.print(Padding(cell, (0, 0, 0, 4)))
 
 
 def _verdict(verdict: str) -> str:

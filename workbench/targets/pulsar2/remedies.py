@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from workbench import catalog
 from workbench.errors import WorkbenchError
+from workbench.graph import shapes
 from workbench.surgery._pass import Edits, Pass, as_yaml
 from workbench.targets.pulsar2.findings import Finding, Report
 from workbench.targets.pulsar2.lint import lint
@@ -34,7 +35,9 @@ OFFERS: Mapping[tuple[str, str], tuple[tuple[Call, ...], ...]] = {
     ("MaxPool", "storage_order"): ((("remove_dead_outputs", {}),),),
     ("Resize", "nearest_mode"): ((("resize_nearest", {}),),),
     ("Resize", "mode"): ((("resize_cubic", {}),),),
-    ("Resize", "sizes"): ((("resize_nearest", {}),),),
+    ("Resize", "sizes"): ((("resize_nearest", {}),), (("resize_cubic", {}),)),
+    ("Resize", "antialias"): ((("resize_cubic", {}),),),
+    ("Resize", "coordinate_transformation_mode"): ((("resize_nearest", {}),), (("resize_cubic", {}),)),
     ("PRelu", "slope"): ((("prelu_slope", {}),),),
     ("Gemm", "alpha"): ((("fold_gemm_scale", {}),),),
     ("Gemm", "beta"): ((("fold_gemm_scale", {}),),),
@@ -92,6 +95,8 @@ def treat(model: ir.Model, chip: str) -> Treatment:
         UnsupportedError: it is no valid graph.
     """
     before = now = lint(model, chip)
+    if before.findings:
+        model = _complete(model)
     remedies: list[Remedy] = []
     mended: dict[int, tuple[str, ...]] = {}
     keys: dict[int, Key] = {index: one.key for index, one in enumerate(before.findings)}
@@ -109,6 +114,14 @@ def treat(model: ir.Model, chip: str) -> Treatment:
             del keys[index]
     findings = tuple(one.mended(mended[index]) if index in mended else one for index, one in enumerate(before.findings))
     return Treatment(replace(before, findings=findings), tuple(remedies), model, now)
+
+
+def _complete(model: ir.Model) -> ir.Model:
+    """A copy that shares the weights; outputs without a shape, which passes do not take, get the inferred one."""
+    copy = model.clone()
+    if any(value.shape is None for value in copy.graph.outputs):
+        shapes.refresh(copy)
+    return copy
 
 
 def _next(model: ir.Model, chip: str, now: Report) -> tuple[ir.Model, Report, list[Remedy]] | None:
