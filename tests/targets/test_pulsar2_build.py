@@ -153,7 +153,12 @@ def test_with_a_toolchain_the_model_is_compiled(job, programs, mode):
         Artifact("pulsar2/AX650/precision_analysis_table.txt"),
         Artifact("pulsar2/AX650/quant_axmodel.json"),
         Artifact("pulsar2/AX650/build.log"),
+        Artifact("pulsar2/AX650/vendor.json"),
     ]
+    told = json.loads((made.out / "pulsar2/AX650/vendor.json").read_text())
+    assert told["max_cycle"] == 100
+    assert (told["layers"][0]["tensor"], told["layers"][0]["stored"]) == ("heat", "U8")
+    assert told["layers"][0]["vendor_cosine"] > 0.99
     compiled = onnx.load(made.out / "net.ax650.axmodel")
     assert [node.op_type for node in compiled.graph.node] == ["neu mode"]
     (port,) = compiled.graph.input

@@ -18,14 +18,16 @@ from workbench.recipe.schema import Precision
 from workbench.runtimes import pulsar2_tool
 from workbench.targets._target import Artifact, TargetJob
 from workbench.targets.pulsar2 import calibration, layers, render, rules
+from workbench.targets.pulsar2.beside import Emulation, tell
 from workbench.targets.pulsar2.compiling import compile_kit
 from workbench.targets.pulsar2.options import Options
 from workbench.targets.pulsar2.schema import LayerConfig
 
-__all__ = ["TOOLS", "VERSION", "Options", "build", "environment", "precisions"]
+__all__ = ["ROOMS", "TOOLS", "VERSION", "Options", "build", "environment", "precisions"]
 
 VERSION = 3
 TOOLS = ("jinja2",)
+ROOMS = ("quant",)
 
 
 def environment(options: Options) -> dict[str, str]:
@@ -56,10 +58,11 @@ def build(job: TargetJob[Options]) -> list[Artifact]:
     notes = layers.notes(model, job.u16, entries) if job.u16 else ""
     kit = _Kit(rules.facts(path), entries, layers.reasons(model, job.u16), notes)
     toolchain = pulsar2_tool.find() if job.options.compile == "auto" else None
+    emulation = Emulation(job)
     artifacts: list[Artifact] = [Artifact(render.MODEL)]
     for chip in job.options.chips:
         artifacts += [Artifact(path) for path in _write_kit(job, chip, kit)]
-        artifacts += _compiled(job, chip, toolchain)
+        artifacts += _compiled(job, chip, toolchain, emulation)
     return artifacts
 
 
@@ -107,7 +110,9 @@ def _write_kit(job: TargetJob[Options], chip: str, kit: _Kit) -> list[str]:
     return [f"{inside}/{path}" for path in (render.CONFIG, *packed, render.SCRIPT, *told)]
 
 
-def _compiled(job: TargetJob[Options], chip: str, toolchain: pulsar2_tool.Toolchain | None) -> list[Artifact]:
+def _compiled(
+    job: TargetJob[Options], chip: str, toolchain: pulsar2_tool.Toolchain | None, emulation: Emulation
+) -> list[Artifact]:
     """The compiled model and its companions, or why it is missing."""
     path = f"{job.name}.{chip.lower()}.axmodel"
     if job.options.compile == "never":
@@ -115,6 +120,8 @@ def _compiled(job: TargetJob[Options], chip: str, toolchain: pulsar2_tool.Toolch
     if toolchain is None:
         return [Artifact(path, "axmodel", pulsar2_tool.MISSING, pulsar2_tool.FIX)]
     added = compile_kit(toolchain, job.name, chip, job.options, job.out, job.progress, job.u16)
+    inside = render.folder(chip)
+    added.append(f"{inside}/{tell(job.out / inside, chip, emulation, job.progress)}")
     return [Artifact(one, "axmodel" if one == path else None) for one in added]
 
 
