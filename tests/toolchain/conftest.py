@@ -115,6 +115,7 @@ def _podman() -> Engine:
         root = Path(tempfile.mkdtemp(prefix="wb-"))  # short: sockets inside have a name of 108 bytes at most
         (root / "storage.conf").write_text(
             f'[storage]\ndriver = "{driver}"\ngraphroot = "{root}/root"\nrunroot = "{root}/run"\n'
+            f'rootless_storage_path = "{root}/root"\n'
         )
         # A machine that is a container itself may not raise limits, and has no systemd to make control groups.
         limits = ", ".join(

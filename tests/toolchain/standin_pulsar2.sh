@@ -25,6 +25,7 @@ build() {
   read -r word rest <"$model"
   echo "[info] network: $(sed -n 's/^ *\([a-z0-9]*\):.*/\1/p' /proc/net/dev | tr '\n' ' ')"
   echo "[info] user: $(id -u)"
+  echo "[info] memory: $(cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null)"
   mkdir -p "$out/frontend" "$out/quant/debug" || exit 1
   cp "$model" "$out/frontend/optimized.onnx" || exit 1
   echo '{}' >"$out/build_context.json"
