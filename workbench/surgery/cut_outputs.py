@@ -8,8 +8,9 @@ from typing import Annotated, ClassVar, Self
 import onnx_ir as ir
 from pydantic import Field
 
-from workbench.errors import RecipeError, UnsupportedError
-from workbench.graph import constants, shapes, splice, walk
+from workbench.errors import RecipeError
+from workbench.graph import walk
+from workbench.surgery import _outputs
 from workbench.surgery._pass import Edits, Pass, near
 
 
@@ -72,39 +73,12 @@ class CutOutputs(Pass):
         known = walk.made(graph)
         if before != self.tensors:
             chosen = [known[name] for name in self.tensors]
-            _declare(model, [value for value in chosen if not value.is_graph_output()])
+            _outputs.declare(model, [value for value in chosen if not value.is_graph_output()])
             graph.outputs.clear()
             graph.outputs.extend(chosen)
             changed.append(f"outputs: {', '.join(self.tensors)} (were {', '.join(before)})")
-        orphans = [value.name for value in graph.initializers.values() if constants.is_unread(value)]
-        changed += [f"{walk.label(node)}: removed, no output needs it" for node in splice.prune(graph)]
-        changed += [f"constant '{name}': removed, nothing reads it" for name in orphans]
-        return Edits(changed=tuple(changed), left=_unread(graph))
-
-
-def _declare(model: ir.Model, values: list[ir.Value]) -> None:
-    """Give `values` the shape and type that an output must have.
-
-    Raises:
-        UnsupportedError: one cannot be inferred.
-    """
-    if any(value.shape is None or value.type is None for value in values):
-        shapes.refresh(model)
-    for value in values:
-        if value.shape is None or value.type is None:
-            raise UnsupportedError(
-                f"the shape of '{value.name}' cannot be inferred, so it cannot be an output",
-                where=walk.origin(value),
-                fix="cut at another tensor",
-            )
-
-
-def _unread(graph: ir.Graph) -> tuple[str, ...]:
-    return tuple(
-        f"input '{value.name}': no output depends on it, but inputs stay"
-        for value in graph.inputs
-        if not value.uses() and not value.is_graph_output()
-    )
+        changed += _outputs.prune(graph)
+        return Edits(changed=tuple(changed), left=_outputs.idle_inputs(graph))
 
 
 PASS = CutOutputs
