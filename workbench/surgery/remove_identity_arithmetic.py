@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -132,13 +131,9 @@ def _tells_zeros_apart(value: ir.Value) -> ir.Node | None:
 
 
 def _depends_on_sign(node: ir.Node, place: int) -> bool:
-    if not walk.is_op(node) or _any(walk.inner_graphs(node)):
+    if not walk.is_op(node) or next(walk.inner_graphs(node), None) is not None:
         return True
     return node.op_type in ("Reciprocal", "Pow") or (node.op_type == "Div" and place == 1)
-
-
-def _any(graphs: Iterable[ir.Graph]) -> bool:
-    return next(iter(graphs), None) is not None
 
 
 PASS = RemoveIdentityArithmetic
