@@ -3,7 +3,22 @@ from click.testing import CliRunner
 
 from workbench.cli import main
 
-COMMANDS = ("calib", "check", "convert", "doctor", "fetch", "inspect", "parity", "passes", "plan", "quantize", "schema", "targets", "tune")
+COMMANDS = (
+    "calib",
+    "check",
+    "convert",
+    "doctor",
+    "fetch",
+    "inspect",
+    "parity",
+    "passes",
+    "plan",
+    "pulsar2",
+    "quantize",
+    "schema",
+    "targets",
+    "tune",
+)
 
 
 def test_help_lists_every_command_with_a_sentence():
