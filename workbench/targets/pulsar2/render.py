@@ -182,6 +182,11 @@ def script(name: str, chip: str, options: Options, not_deployable: str = "") -> 
     )
 
 
+def template(name: str, facts: Mapping[str, Any]) -> str:
+    """The template `name` with `facts` in it; a fact that it lacks is our bug."""
+    return _environment().get_template(name).render(**facts)
+
+
 def _input(index: int, spec: InputSpec, archive: str, options: Options) -> dict[str, Any]:
     mean, std = spec.per_channel
     kind = options.kind(spec.name)
