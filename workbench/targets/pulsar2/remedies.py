@@ -32,7 +32,6 @@ OFFERS: Mapping[tuple[str, str], tuple[tuple[Call, ...], ...]] = {
     ("*", "operand"): ((("remove_identity_arithmetic", {}),),),
     ("AveragePool", "count_include_pad"): ((("average_pool_padding", {}),),),
     ("MaxPool", "dilations"): ((("max_pool_dilation", {}),),),
-    ("MaxPool", "storage_order"): ((("remove_dead_outputs", {}),),),
     ("Resize", "nearest_mode"): ((("resize_nearest", {}),),),
     ("Resize", "mode"): ((("resize_cubic", {}),),),
     ("Resize", "sizes"): ((("resize_nearest", {}),), (("resize_cubic", {}),)),
@@ -98,16 +97,15 @@ def treat(model: ir.Model, chip: str) -> Treatment:
         UnsupportedError: it is no valid graph.
     """
     before = now = lint(model, chip)
-    if before.findings:
-        model = _complete(model)
+    current = _complete(model) if before.findings else model
     remedies: list[Remedy] = []
     mended: dict[int, tuple[str, ...]] = {}
     keys: dict[int, Key] = {index: one.key for index, one in enumerate(before.findings)}
     while len(remedies) < _MOST:
-        found = _next(model, chip, now)
+        found = _next(current, chip, now)
         if found is None:
             break
-        model, now, done = found
+        current, now, done = found
         remedies += done
         for remedy in done:
             keys = {index: _follow(key, remedy.edits) for index, key in keys.items()}
@@ -115,8 +113,10 @@ def treat(model: ir.Model, chip: str) -> Treatment:
         for index in [index for index, key in keys.items() if key not in still]:
             mended[index] = tuple(remedy.line for remedy in done)
             del keys[index]
+    if not remedies:
+        return Treatment(before, (), model, before)
     findings = tuple(one.mended(mended[index]) if index in mended else one for index, one in enumerate(before.findings))
-    return Treatment(replace(before, findings=findings), tuple(remedies), model, now)
+    return Treatment(replace(before, findings=findings), tuple(remedies), current, now)
 
 
 def _complete(model: ir.Model) -> ir.Model:
@@ -171,6 +171,8 @@ def _offers(finding: Finding) -> Iterator[tuple[Call, ...]]:
     if attribute == "operator" and finding.verdict == "blocked":
         for name in ("decompose_activations", "replace_missing"):
             yield ((name, {"operators": [operator]}),)
+    if finding.verdict == "blocked":
+        yield (("remove_dead_outputs", {}),)  # what nothing reads needs no chip
 
 
 def _step(name: str, options: Mapping[str, Any]) -> Pass | None:
