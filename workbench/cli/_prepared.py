@@ -5,21 +5,20 @@ from __future__ import annotations
 import glob
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from workbench.calib.feeding import Camera, Feed, feeds_of
 from workbench.calib.pictures import Unreadable, choose, open_picture
-from workbench.calib.preprocess import fit_picture, to_tensor
+from workbench.calib.preprocess import fit_picture
 from workbench.calib.sets import find_pictures
 from workbench.errors import ParityError, RecipeError, ToolError
-from workbench.parity.pairing import Pair, pair
 from workbench.recipe.load import load
 from workbench.recipe.schema import InputSpec
-from workbench.runtimes._runner import Array, Port, Runner
+from workbench.runtimes._runner import Array, Runner
 
 Source = Callable[[], Iterator[dict[str, Array]]]
 
@@ -31,14 +30,15 @@ _SPECS: TypeAdapter[tuple[InputSpec, ...]] = TypeAdapter(tuple[InputSpec, ...])
 
 @dataclass(frozen=True)
 class Side:
-    """A model file, and the runner it is opened in."""
+    """A model file, the runner it is opened in, and the YUV that its inputs take, by name, where that is known."""
 
     path: Path
     model: Runner
+    cameras: Mapping[str, Camera] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class _Told:
+class Told:
     """What is known of a file's inputs: the specs, who says so, and what must not be overlooked about it."""
 
     specs: tuple[InputSpec, ...]
@@ -68,18 +68,41 @@ def sources(
     """
     if not folder.exists() and not glob.has_magic(str(folder)):
         raise RecipeError("no such folder", where=str(folder), fix="name a folder of pictures, or an .npz file")
-    told = _told(first.path, recipe), _told(second.path, recipe)
+    told = said_of(first.path, recipe), said_of(second.path, recipe)
     paths = choose(find_pictures(str(folder.resolve()), Path()).paths, samples)
-    fed = _pairs(first, told[0], {})
-    names = {one.reference: mapping[one.got] for one in fed if one.got in mapping}
-    also = _pairs(second, told[1], names)
-    # Equal parts are told once, e.g. when a file is compared with itself.
-    prepared = dict.fromkeys(
-        f"{side.path.name} prepared as {one.origin} says" for side, one in zip((first, second), told, strict=True)
-    )
-    described = f"{count(len(paths), 'picture')} of {folder.resolve().name}; {', '.join(prepared)}"
-    notes = tuple(dict.fromkeys(one.note for one in told if one.note))
-    return (_feeds(first, told[0], fed, paths), _feeds(second, told[1], also, paths)), described, notes
+    fed = both(first, second, told, mapping)
+    described = f"{count(len(paths), 'picture')} of {folder.resolve().name}; {origins(first, second, told)}"
+    return (_feeds(fed[0], paths), _feeds(fed[1], paths)), described, notes_of((first, second), told, fed)
+
+
+def both(
+    first: Side, second: Side, told: tuple[Told, Told], mapping: Mapping[str, str]
+) -> tuple[tuple[Feed, ...], tuple[Feed, ...]]:
+    """How pixels become the inputs of either model.
+
+    Raises:
+        RecipeError: a file does not take what is said of it.
+    """
+    fed = _of_side(first, told[0], {})
+    names = {one.spec.name: mapping[one.port.name] for one in fed if one.port.name in mapping}
+    return fed, _of_side(second, told[1], names)
+
+
+def origins(first: Side, second: Side, told: tuple[Told, Told]) -> str:
+    """Who says how each file is prepared; equal parts are told once, e.g. when a file is compared with itself."""
+    sides = zip((first, second), told, strict=True)
+    return ", ".join(dict.fromkeys(f"{side.path.name} prepared as {one.origin} says" for side, one in sides))
+
+
+def notes_of(
+    sides: tuple[Side, Side], told: tuple[Told, Told], fed: tuple[Sequence[Feed], Sequence[Feed]]
+) -> tuple[str, ...]:
+    """What the user should know of either side, each once."""
+    notes = [one.note for one in told]
+    notes += [
+        f"{side.path.name}: {one.note}" for side, feeds in zip(sides, fed, strict=True) for one in feeds if one.note
+    ]
+    return tuple(dict.fromkeys(note for note in notes if note))
 
 
 def count(number: int, thing: str) -> str:
@@ -87,10 +110,15 @@ def count(number: int, thing: str) -> str:
     return f"{number} {thing}{'s' * (number != 1)}"
 
 
-def _told(path: Path, recipe: Path | None) -> _Told:
+def said_of(path: Path, recipe: Path | None) -> Told:
+    """What the manifest beside `path` says of its inputs, or else the recipe.
+
+    Raises:
+        RecipeError: neither says it.
+    """
     specs, listed = _of_manifest(path)
     if specs:
-        return _Told(specs, "its manifest")
+        return Told(specs, "its manifest")
     if recipe is None:
         raise RecipeError(
             "pictures need a recipe to become inputs" + (": the manifest does not say how" if listed else ""),
@@ -98,7 +126,7 @@ def _told(path: Path, recipe: Path | None) -> _Told:
             fix="add --recipe recipes/<model>.yaml" + (", or convert again" if listed else ""),
         )
     warning = f"{path.name}: its manifest does not say how pictures become inputs; surgery may have changed that"
-    return _Told(load(recipe).recipe.inputs, recipe.name, warning if listed else "")
+    return Told(load(recipe).recipe.inputs, recipe.name, warning if listed else "")
 
 
 def _of_manifest(path: Path) -> tuple[tuple[InputSpec, ...], bool]:
@@ -125,7 +153,7 @@ def _read(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _pairs(side: Side, told: _Told, names: Mapping[str, str]) -> tuple[Pair, ...]:
+def _of_side(side: Side, told: Told, names: Mapping[str, str]) -> tuple[Feed, ...]:
     """Which input of the file each spec is; `names` goes before the spec's own name, that before the source's."""
     ports = [port.name for port in side.model.inputs]
     mapping = {}
@@ -140,45 +168,23 @@ def _pairs(side: Side, told: _Told, names: Mapping[str, str]) -> tuple[Pair, ...
             )
         mapping[spec.name] = str(known[0])
     try:
-        return pair(
-            [Port(spec.name, spec.nchw, "float32") for spec in told.specs],
-            side.model.inputs,
-            reference_layout="NCHW",
-            got_layout=side.model.layout,
-            mapping=mapping,
-            what="input",
-        )
+        return feeds_of(told.specs, side.model.inputs, side.model.layout, mapping=mapping, cameras=side.cameras)
     except ParityError as error:
         raise RecipeError(
             f"the file does not take what {told.origin} describes: {error.what}",
             where=str(side.path),
             fix="give the recipe it was made with",
         ) from error
+    except RecipeError as error:
+        raise RecipeError(error.what, where=str(side.path), fix=error.fix) from error
 
 
-def _feeds(side: Side, told: _Told, pairs: Sequence[Pair], paths: Sequence[Path]) -> Source:
-    dtypes = {port.name: port.dtype for port in side.model.inputs}
-    for one in pairs:
-        if not (dtypes[one.got].startswith("float") or dtypes[one.got] == "uint8"):
-            raise RecipeError(
-                f"input {one.got!r} is {dtypes[one.got]}; pictures become floats, or uint8 pixels",
-                where=str(side.path),
-                fix="give --inputs an .npz",
-            )
-    specs = {spec.name: spec for spec in told.specs}
-
+def _feeds(fed: Sequence[Feed], paths: Sequence[Path]) -> Source:
     def feeds() -> Iterator[dict[str, Array]]:
         for path in paths:
             picture = open_picture(path)
             if isinstance(picture, Unreadable):
                 raise ToolError(f"not a picture: {picture.reason}", where=str(path), fix="remove it from the folder")
-            feed = {}
-            for one in pairs:
-                spec, dtype = specs[one.reference], dtypes[one.got]
-                if dtype == "uint8":  # such a file does the normalization itself
-                    spec = spec.pixels
-                tensor = to_tensor(fit_picture(picture, spec), spec).astype(dtype)
-                feed[one.got] = one.from_reference(np.repeat(tensor, spec.nchw[0], axis=0))
-            yield feed
+            yield {one.port.name: one.of_pixels(fit_picture(picture, one.spec)) for one in fed}
 
     return feeds
