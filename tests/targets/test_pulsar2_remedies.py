@@ -38,6 +38,7 @@ MENDED = {
     ("Gemm", "alpha"): "fold_gemm_scale",
     ("Gemm", "beta"): "fold_gemm_scale",
     ("LayerNormalization", "axis"): "layer_norm_axis",
+    ("LpNormalization", "axis"): "replace_missing: {operators: [LpNormalization]}",
     ("MaxPool", "auto_pad"): "explicit_padding",
     ("MaxPool", "dilations"): "max_pool_dilation",
     ("PRelu", "slope"): "prelu_slope",
@@ -108,6 +109,9 @@ def test_every_offer_is_a_pass(name):
         ("AX650", "Mod<fmod = 1>(x, two)", "decompose_mod"),
         ("AX650", "Elu(x)", "explicit_attributes: {operators: [Elu]}"),
         ("AX615", "Pow(x, halves)", "expand_pow"),
+        ("AX650", "Neg(x)", "replace_missing: {operators: [Neg]}"),
+        ("AX650", "Reciprocal(x)", "replace_missing: {operators: [Reciprocal]}"),
+        ("AX620E", "Floor(x)", "replace_missing: {operators: [Floor]}"),
     ],
 )
 def test_operators_that_a_chip_lacks(chip, text, expected):
@@ -123,6 +127,30 @@ def test_operators_that_a_chip_lacks(chip, text, expected):
     assert treated.after.findings == ()
     feeds = feeds_of(model)
     np.testing.assert_allclose(run(treated.model, feeds)["y"], run(model, feeds)["y"], rtol=2e-5, atol=2e-5)
+
+
+def test_raw_boxes_and_probabilities_get_outputs_of_their_own():
+    """The output that joins them is taken apart; the account tells the host how to join it again."""
+    text = """(float[1,4,8,8] x) => (float[1,8,8,8] det) {
+        boxes = Conv(x, w) scores = Conv(x, w) likely = Sigmoid(scores) det = Concat<axis = 1>(boxes, likely)
+    }"""
+    treated = treat(graph(text, w=random(4, 4, 1, 1)), "AX650")
+
+    assert [(one.attribute, one.verdict) for one in treated.before.findings] == [("ranges", "rewrite")]
+    assert treated.before.passes == ("- split_outputs",)
+    assert [value.name for value in treated.model.graph.outputs] == ["boxes", "likely"]
+    assert treated.after.findings == ()
+
+
+@pytest.mark.parametrize("node", ["Mul(a, one)", "Div(a, one)"])
+def test_times_one_is_taken_out(node):
+    """Before an output and inside; what made the operand takes the output's name."""
+    model = graph(f"(float[4] x) => (float[4] y) {{ a = Relu(x) y = {node} }}", one=np.float32(1))
+    treated = treat(model, "AX650")
+
+    assert treated.before.passes == ("- remove_identity_arithmetic",)
+    assert operators(treated.model) == ["Relu"]
+    assert [value.name for value in treated.model.graph.outputs] == ["y"]
 
 
 def test_group_normalization_where_it_is_missing():

@@ -108,9 +108,12 @@ def test_equals_may_be_joined():
     """Two raw heads, or two Sigmoids, share a scale well; and inside the network nobody asks."""
     raw = HEAD.replace("likely = Sigmoid(scores)", "likely = Identity(scores)")
     both = HEAD.replace("boxes = Conv(x, w)", "raw = Conv(x, w) boxes = Sigmoid(raw)")
+    limited = raw.replace("boxes = Conv(x, w)", "raw = Conv(x, w) boxes = Clip(raw, z, z)")
     inside = HEAD.replace("det = Reshape(both, s)", "joined = Conv(both, w2) det = Reshape(joined, s)")
 
     assert findings(raw, **HEADS) == ()
+    sigmoid = limited.replace("Identity(scores)", "Sigmoid(scores)")
+    assert findings(sigmoid, z=np.float32(0.5), **HEADS) == ()
     assert findings(both, **HEADS) == ()
     assert findings(inside, w2=np.ones((8, 8, 1, 1), np.float32), **HEADS) == ()
 

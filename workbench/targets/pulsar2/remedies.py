@@ -50,6 +50,7 @@ OFFERS: Mapping[tuple[str, str], tuple[tuple[Call, ...], ...]] = {
     ("DepthToSpace", "mode"): ((("depth_to_space", {}),),),
     ("LayerNormalization", "axis"): ((("layer_norm_axis", {}),),),
     ("BatchNormalization", "operator"): ((("fold_batchnorm", {}),),),
+    ("LpNormalization", "axis"): ((("replace_missing", {"operators": ["LpNormalization"]}),),),
     ("Mod", "operator"): ((("decompose_mod", {}),),),
     ("LRN", "operator"): ((("decompose_lrn", {}),),),
     ("GroupNormalization", "operator"): ((("decompose_group_norm", {}),),),

@@ -19,7 +19,8 @@ NO_FALLBACK = ("Mod", "SequenceEmpty", "LRN", "IsNaN")
 _IDENTITIES = {"Mul": "multiplies", "Div": "divides"}
 # What only moves numbers: one range for all that goes in.
 _MOVES = ("Concat", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice", "Split", "Gather")
-_BOUNDED = ("Sigmoid", "HardSigmoid", "Softmax", "Tanh")
+_KEEP_RANGE = (*_MOVES, "MaxPool", "Expand", "Tile")
+_BOUNDED = ("Sigmoid", "HardSigmoid", "Softmax", "Tanh", "Softsign", "Sin", "Cos")
 _DEEPEST = 64  # moves between an output and what makes it; a hostile graph may have any number
 
 
@@ -133,8 +134,16 @@ def _kinds(concat: ir.Node) -> tuple[set[str], set[str]]:
             free.add(f"input '{value.name}'")
             continue
         seen.add(node)
-        if walk.is_op(node, *_MOVES):
+        if walk.is_op(node, *_KEEP_RANGE):
             waiting += [one for one in node.inputs[: None if node.op_type == "Concat" else 1] if one is not None]
         else:
-            (bounded if walk.is_op(node, *_BOUNDED) else free).add(node.op_type)
+            (bounded if _is_bounded(node) else free).add(node.op_type)
     return bounded, free
+
+
+def _is_bounded(node: ir.Node) -> bool:
+    """Whether the operator says how large its results can be, and that is not much."""
+    if walk.is_op(node, "Clip"):
+        bounds = [constants.scalar(value) for value in node.inputs[1:3]]
+        return len(bounds) == 2 and None not in bounds
+    return walk.is_op(node, *_BOUNDED)
