@@ -186,16 +186,18 @@ def check(loaded: LoadedRecipe, store: Store) -> None:
     """Hold the recipe's parts against each other and against what is on this machine, before any work.
 
     Raises:
-        RecipeErrors: an unknown skeleton, heat maps that do not fit it, no or too few pictures; all of them.
+        RecipeErrors: an unknown skeleton, heat maps that do not fit it, no or too few pictures, what a target refuses;
+            all of them.
     """
-    errors = []
-    for look in (_check_joints, _check_pictures):
+    errors: list[RecipeError] = []
+    for look in (_check_joints, _check_pictures, _check_targets):
         try:
             look(loaded, store)
-        except RecipeError as error:
-            if not error.where and error.at is not None:
-                error.where = loaded.marks.where(error.at)
-            errors.append(error)
+        except RecipeError as found:
+            for error in found.errors if isinstance(found, RecipeErrors) else (found,):
+                if not error.where and error.at is not None:
+                    error.where = loaded.marks.where(error.at)
+                errors.append(error)
     if errors:
         raise RecipeErrors(errors)
 
@@ -223,6 +225,13 @@ def _check_pictures(loaded: LoadedRecipe, store: Store) -> None:
             fix="add pictures, or lower parity.samples or calibration.minimum",
             at=("parity", "samples"),
         )
+
+
+def _check_targets(loaded: LoadedRecipe, store: Store) -> None:  # noqa: ARG001 -- the signature of a check
+    for call in loaded.recipe.targets:
+        look = getattr(catalog.load("target", call.name), "check", None)
+        if look is not None:
+            look(call.options, loaded.recipe.inputs)
 
 
 def steps(loaded: LoadedRecipe, weights: Weights | None, store: Store) -> list[Step]:

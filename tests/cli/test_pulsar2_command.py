@@ -131,12 +131,6 @@ def test_chips_and_overrides(call, tmp_path):
             "targets.pulsar2.npu_mode: M57 has no NPU3",
             "npu_mode=NPU1",
         ),
-        (
-            {"chips: [AX650]": "chips: [AX650], inputs: {imgae: fp32}"},
-            [],
-            "targets.pulsar2.inputs: there is no input 'imgae'",
-            "did you mean 'image'?",
-        ),
     ],
 )
 def test_mistakes_in_a_recipe_name_its_line(call, tmp_path, changes, arguments, message, fix):
@@ -273,3 +267,12 @@ def test_a_warning_fails_nothing(call, by_hand):
     result = call("pulsar2", "validate", path, "--model", path.parent / "m.onnx")
     assert "warning: " in result.stdout
     assert "0 errors, 1 warning;" in result.stdout
+
+
+def test_convert_refuses_before_any_work(call, tmp_path):
+    """What no surgery can mend is told with all other mistakes, at its line, before the first stage."""
+    changes = {"std: [256]": "std: [0.0039]", "samples: 2": "samples: 60"}
+    result = call("convert", _tiny.write(tmp_path / "recipes", **changes), code=2)
+    assert "tiny.yaml:5:60: inputs[0].std: std is a divisor, and 0.0039 looks like a factor" in result.stderr
+    assert "parity.samples: 60 pictures judge" in result.stderr
+    assert ".  " not in result.stderr

@@ -5,7 +5,8 @@ A target is one file or package in this folder, found by its name. It offers ``O
 limit for it is refused before any work), ``build(job) -> list[Artifact]``, ``VERSION`` (raised when the same inputs
 would give other files), ``TOOLS`` (the distributions its files depend on), ``ROOMS`` (optional: folders of this package
 whose code makes its files, beside its own) and, where it uses a program of this machine, ``environment(options)``, a
-dict that names what was found.
+dict that names what was found; and where it can refuse a recipe before any work, ``check(options, inputs)``, which
+raises `RecipeError` with the recipe's path.
 """
 
 from __future__ import annotations

@@ -7,14 +7,14 @@ where there is one, with a name for every node; the tensors that the recipe want
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.errors import RecipeError, ToolError
 from workbench.graph.io import read, write, write_bytes
 from workbench.graph.naming import name_nodes
-from workbench.recipe.schema import Precision
+from workbench.recipe.schema import InputSpec, Precision
 from workbench.runtimes import pulsar2_tool
 from workbench.targets._target import Artifact, TargetJob
 from workbench.targets.pulsar2 import calibration, layers, render, rules
@@ -23,7 +23,7 @@ from workbench.targets.pulsar2.compiling import compile_kit
 from workbench.targets.pulsar2.options import Options
 from workbench.targets.pulsar2.schema import LayerConfig
 
-__all__ = ["ROOMS", "TOOLS", "VERSION", "Options", "build", "environment", "precisions"]
+__all__ = ["ROOMS", "TOOLS", "VERSION", "Options", "build", "check", "environment", "precisions"]
 
 VERSION = 3
 TOOLS = ("jinja2",)
@@ -41,6 +41,16 @@ def environment(options: Options) -> dict[str, str]:
 def precisions(options: Options) -> frozenset[Precision]:  # noqa: ARG001 -- the signature every target has
     """None that is certain: whether a compiled model comes out, and can be run, depends on the machine."""
     return frozenset()
+
+
+def check(options: Options, inputs: Sequence[InputSpec]) -> None:
+    """Refuse, before any work, what no surgery can mend: the configuration of every chip is rendered without the model.
+
+    Raises:
+        RecipeErrors: a rule is broken, at the recipe's key.
+    """
+    for chip in options.chips:
+        render.rendered(chip, inputs, options)
 
 
 def build(job: TargetJob[Options]) -> list[Artifact]:
