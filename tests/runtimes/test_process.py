@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -97,6 +98,70 @@ def test_ctrl_c_ends_the_group_and_passes_on(tmp_path):
     helper.join()
     assert stopped == [True]
     assert gone(tmp_path / "pid")
+
+
+@pytest.mark.parametrize("will", [False, True])
+def test_kill_9_of_this_process_leaves_nothing_running(tmp_path, will):
+    """A process that is killed without a chance to clean up leaves neither program nor children; its will is done."""
+    script = f"""
+import sys
+from pathlib import Path
+from workbench.engine.progress import Silent
+from workbench.runtimes._process import run_logged
+run_logged([sys.executable, "-c", {GRANDCHILD!r}], cwd=Path("."), log=Path("log"), progress=Silent(),
+           will={["/bin/sh", "-c", "echo done > will"] if will else []!r})
+"""
+    ours = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path)
+    end = time.monotonic() + 30
+    while not (tmp_path / "pid").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    ours.kill()
+    ours.wait()
+    assert gone(tmp_path / "pid")
+    assert (tmp_path / "will").exists() == will
+
+
+def test_what_a_program_leaves_behind_ends_with_it(tmp_path):
+    """A child in the background of a program that has ended is not left running."""
+    code = "import subprocess, sys, pathlib; "
+    code += "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
+    code += "pathlib.Path('pid').write_text(str(p.pid))"
+    assert run(code, tmp_path) == 0
+    assert gone(tmp_path / "pid")
+
+
+def test_a_listener_hears_lines_and_silences(tmp_path):
+    """Every line, ended by a newline or a carriage return, the rest at the end, and how long nothing came."""
+    heard: list[str] = []
+    silences: list[float] = []
+
+    class Listener:
+        def lines(self, new):
+            heard.extend(new)
+
+        def silent(self, seconds):
+            silences.append(seconds)
+
+    code = "import sys, time; print('one', end='\\r', flush=True); time.sleep(0.5); print('two\\n\\nrest', end='')"
+    run(code, tmp_path, listener=Listener())
+    assert heard == ["one", "two", "rest"]
+    assert max(silences) > 0.2
+
+
+def test_a_line_without_an_end_is_handed_on_in_pieces(tmp_path):
+    """A megabyte without a newline is not kept in memory."""
+    pieces: list[str] = []
+
+    class Listener:
+        def lines(self, new):
+            pieces.extend(new)
+
+        def silent(self, seconds):
+            """Nothing to do."""
+
+    run("print('x' * 1_000_000, end='')", tmp_path, listener=Listener())
+    assert sum(map(len, pieces)) == 1_000_000
+    assert max(map(len, pieces)) < 200_000
 
 
 def test_a_signal_is_a_negative_code(tmp_path):

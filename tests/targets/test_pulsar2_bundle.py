@@ -234,6 +234,15 @@ def test_what_is_no_kit(tmp_path, kit):
         of_kit(kit)
 
 
+def test_a_model_elsewhere_is_found_by_the_configuration(kit, tmp_path):
+    """Where none is beside the kit, it is the one that the configuration names."""
+    (kit.parent / "model.onnx").rename(kit.parent.parent / "net.onnx")
+    (kit / "config.json").write_text(json.dumps(config(input="../../net.onnx")))
+    found = contents(pack(of_kit(kit), tmp_path / "r.zip", None, "").path)
+    assert json.loads(found[f"{TOP}/case/config.json"])["input"] == "../model.onnx"
+    assert f"{TOP}/model.onnx" in found
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [

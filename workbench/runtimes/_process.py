@@ -16,6 +16,7 @@ from typing import Protocol
 
 from workbench.engine.progress import Progress
 from workbench.errors import ToolError
+from workbench.runtimes._last_will import last_will
 
 _PAUSE = 0.1  # seconds between two looks at the child
 _GRACE = 5.0  # seconds a child has between SIGTERM and SIGKILL
@@ -69,6 +70,7 @@ def run_logged(
     stop: Callable[[], None] | None = None,
     listener: Listener | None = None,
     cpus: float | None = None,
+    will: Sequence[str] = (),
 ) -> int:
     """Run `command` in its own process group, with no input, and return its exit code (negative: killed by a signal).
 
@@ -84,6 +86,7 @@ def run_logged(
         stop: called before the group is killed, for work that does not live in it (a container).
         listener: hears what is printed.
         cpus: how many processors it may use, rounded up; all of this process's when left out.
+        will: a command that is run should this process be killed; the group is ended then, in any case.
 
     Raises:
         TimedOut: the time is over.
@@ -109,16 +112,17 @@ def run_logged(
             raise ToolError(
                 f"cannot start {command[0]}: {error.strerror}", fix="check that it is a program for this machine"
             ) from error
-    try:
-        return _watch(child, log, listener or Counting(progress), timeout)
-    finally:
-        if child.poll() is None:
-            with _undisturbed():
-                try:
-                    if stop is not None:
-                        stop()
-                finally:
-                    _kill(child)
+    with last_will(child.pid, will):
+        try:
+            return _watch(child, log, listener or Counting(progress), timeout)
+        finally:
+            if child.poll() is None:
+                with _undisturbed():
+                    try:
+                        if stop is not None:
+                            stop()
+                    finally:
+                        _kill(child)
 
 
 def tail(log: Path, size: int = _TAIL) -> list[str]:

@@ -99,7 +99,12 @@ def stop(program: str, name: str, choice: Choice) -> None:
 
 def remove(program: str, name: str, choice: Choice) -> None:
     """See to it that nothing is left of a container that may have been between its making and its start."""
-    _quietly([program, *choice.engine_options, "rm", "-f", name])
+    _quietly(removal(program, name, choice))
+
+
+def removal(program: str, name: str, choice: Choice) -> list[str]:
+    """The command that ends and removes a container."""
+    return [program, *choice.engine_options, "rm", "-f", name]
 
 
 def hand_back(program: str, image: str, name: str, folder: Path, choice: Choice) -> None:

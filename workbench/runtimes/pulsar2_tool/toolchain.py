@@ -131,6 +131,7 @@ def _contained(
             timeout=timeout,
             stop=lambda: container.stop(tool.program, name, tool.choice),
             listener=following,
+            will=container.removal(tool.program, name, tool.choice),
         )
     except (TimedOut, KeyboardInterrupt, ToolError):
         container.remove(tool.program, name, tool.choice)

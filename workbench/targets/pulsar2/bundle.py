@@ -78,6 +78,9 @@ def of_kit(folder: Path) -> Case:
     """
     config = folder / render.CONFIG
     model = folder.parent / Path(render.MODEL).name
+    if config.is_file() and not model.is_file():
+        named = (_unquoted(found["value"]) for found in _OWN.finditer(_text(config)) if found["key"] == "input")
+        model = folder / next(named, str(model))
     for path, what in ((config, "no configuration"), (model, "no model beside it")):
         if not path.is_file():
             raise ToolError(
@@ -108,7 +111,7 @@ def pack(
         ToolError: a file cannot be read or is not what it should be, or the archive cannot be written.
     """
     hidden = {str(case.config.resolve().parent): ".", str(Path.cwd()): "<here>", str(default_home()): "<cache>"}
-    written = _text(case.config, _LARGEST_CONFIG)
+    written = _text(case.config)
     text, archives = _config(written, case.config)
     entries = [Entry(f"{CASE}/{_config_name(case.config)}", redacted(text, hidden).encode())]
     told, absent = [], []
@@ -234,17 +237,18 @@ def _log(path: Path | None) -> tuple[str, bool]:
         raise ToolError(f"cannot read the log: {error.strerror}", where=str(path), fix="check the path") from error
 
 
-def _text(path: Path, largest: int) -> str:
+def _text(path: Path) -> str:
     try:
         if not path.is_file():
             raise ToolError("no such configuration", where=str(path), fix="check the path")
         with path.open("rb") as file:
-            raw = file.read(largest + 1)
+            raw = file.read(_LARGEST_CONFIG + 1)
     except OSError as error:
         what = f"cannot read the configuration: {error.strerror}"
         raise ToolError(what, where=str(path), fix="check the path and its permissions") from error
-    if len(raw) > largest:
-        raise ToolError(f"more than {largest} bytes are no configuration", where=str(path), fix="check the path")
+    if len(raw) > _LARGEST_CONFIG:
+        what = f"more than {_LARGEST_CONFIG} bytes are no configuration"
+        raise ToolError(what, where=str(path), fix="check the path")
     return raw.decode("utf-8", "replace")
 
 
