@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import shlex
 import shutil
 import signal
 import subprocess
@@ -102,6 +104,24 @@ def test_buildah_builds_the_same_dockerfile(engine, work):
     assert made.returncode == 0, made.stderr
     said = engine.must("run", "--rm", "--network", "none", "--volume", f"{work}:/data", tag, "version")
     assert said == "version: 7.0-standin\ncommit: 0000standin\n"
+
+
+def test_the_commands_of_the_readme_work(engine, work):
+    """Building and running as toolchain/README.md shows it: only the engine and the images have other names."""
+    chip = work / "dist" / "net" / "pulsar2" / "AX650"
+    chip.mkdir(parents=True)
+    (chip / "config.json").write_text("{}")
+    (chip.parent / "model.onnx").write_text("good\n")
+    text = (TOOLCHAIN / "README.md").read_text("utf-8").replace("\\\n", " ")
+    commands = [line.strip() for line in text.splitlines() if line.startswith("    docker ") and "compose" not in line]
+    assert [command.split()[1] for command in commands] == ["build", "run"]
+    for command in commands:
+        command = command.replace("PULSAR2_IMAGE=pulsar2:7.0", f"PULSAR2_IMAGE={engine.image(f'pulsar2:{NEW}')}")
+        command = command.replace("workbench-pulsar2:7.0", engine.image("readme:7.0"))
+        words = [word.replace("$PWD", str(work)) for word in shlex.split(command)[1:]]
+        words = [str(TOOLCHAIN) if word == "toolchain" else word for word in words]
+        engine.must(*words)
+    assert (chip / "build" / "compiled.axmodel").read_text() == "stand-in, no model\n"
 
 
 def test_without_arguments_it_says_how_to_use_it(engine, work):
@@ -249,6 +269,24 @@ def test_ctrl_c_ends_it(engine, work):
         nothing_is_left(engine)
     finally:
         client.kill()
+    assert owners(work) == {owner(work)}
+
+
+def test_a_shell_can_be_typed_into(engine, work):
+    """With a terminal, a shell reads what is typed, and what it leaves is handed over as well."""
+    ours, theirs = pty.openpty()
+    mount = ["--network", "none", "--volume", f"{work}:/data"]
+    command = [engine.name, "run", "--rm", "-it", *mount, engine.image(f"wrapped:{NEW}"), "bash"]
+    try:
+        os.write(ours, b"test -t 0 && echo made >typed; exit 3\n")
+        done = subprocess.run(
+            command, env={**os.environ, **engine.env}, stdin=theirs, stdout=theirs, stderr=theirs, timeout=60
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert done.returncode == 3
+    assert (work / "typed").read_text() == "made\n"
     assert owners(work) == {owner(work)}
 
 
