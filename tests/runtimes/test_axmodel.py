@@ -9,8 +9,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from workbench.errors import ToolError
-from workbench.runtimes import _axengine
+from workbench.errors import RecipeError, ToolError
+from workbench.runtimes import _axengine, _samples
 from workbench.runtimes._runner import Port
 from workbench.runtimes._samples import file_name
 from workbench.runtimes.axmodel import AxModel, describe, open_axmodel
@@ -42,12 +42,13 @@ class Session:
     broken = ""
 
     def __init__(self, path, providers=None):
+        self.providers = providers
         if self.broken == "load":
             raise RuntimeError("Failed to load model.")
         self.path = path
 
     def get_providers(self):
-        return "AxEngineExecutionProvider"
+        return self.providers[0] if self.providers else "AxEngineExecutionProvider"
 
     def get_inputs(self):
         return [SimpleNamespace(name="x", shape=(2, 3), dtype=np.dtype("float32"))]
@@ -162,6 +163,46 @@ def test_axengine_runs_it(tmp_path, engine):
             runner.run({"x": NUMBERS.T})
 
 
+def test_a_provider_of_axengine_may_be_named(tmp_path, engine):
+    """A machine with a PCIe card and an NPU of its own runs it where it is told."""
+    with open_axmodel(compiled(tmp_path / "m.axmodel"), runner="axengine:AXCLRTExecutionProvider") as runner:
+        assert runner.runtime == "axengine (AXCLRTExecutionProvider)"
+        assert [list(one) for one in runner.run_all([{"x": NUMBERS}] * 2)] == [["y.0"], ["y.0"]]
+
+
+@pytest.mark.parametrize(
+    ("runner", "told"),
+    [
+        ("axengine:AXCLRTExecutionProvide", "did you mean 'AXCLRTExecutionProvider'"),
+        ("axengine:", "axengine has no provider ''"),
+        ("pulsar", "no such runner"),
+        ("pulsar2:7.0", "no such runner"),
+        ("dump", "no such runner"),
+        ("dump:", "no such runner"),
+        ("auto:", "no such runner"),
+        ("", "no such runner"),
+        ("ssh://-oProxyCommand=sh", "is no host name"),
+    ],
+)
+def test_runners_that_are_none(tmp_path, runner, told):
+    """A usage error, before the file is looked at; the right forms are listed."""
+    with pytest.raises(RecipeError) as caught:
+        open_axmodel(tmp_path / "absent.axmodel", runner=runner)
+    assert told in str(caught.value)
+    assert caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("runner", "told"),
+    [("pulsar2", "no Pulsar2 toolchain"), ("axengine", "axengine cannot be used here: not installed")],
+)
+def test_a_runner_that_is_not_here(tmp_path, bare, runner, told):
+    """Who names a runner gets that one or an error, never another one."""
+    with pytest.raises(ToolError, match=told) as caught:
+        open_axmodel(compiled(tmp_path / "m.axmodel"), runner=runner)
+    assert caught.value.fix
+
+
 @pytest.mark.parametrize("step", ["load", "run"])
 def test_axengine_failure_is_told(step, tmp_path, engine):
     """What the NPU refuses becomes an error with the model's path."""
@@ -206,6 +247,51 @@ def test_simulation_runs_it(tmp_path, bare):
             runner.run({"z": NUMBERS})
 
 
+def test_simulation_runs_many_samples_in_one_start(tmp_path, bare, monkeypatch):
+    """Few starts for many samples, in order; more than fit in one go take a second; nothing stays on disk."""
+    program = bare("pulsar2_run", name="pulsar2")
+    counted = tmp_path / "starts"
+    program.write_text(program.read_text().replace("exec", f'echo "$*" >>"{counted}"\nexec', 1))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(_samples, "MOST", 3)
+    feeds = [{"x": NUMBERS + number} for number in range(4)]
+    drawn = []
+    with open_axmodel(compiled(tmp_path / "m.axmodel"), runner="pulsar2") as runner:
+        for number, result in enumerate(runner.run_all(drawn.append(feed) or feed for feed in feeds)):
+            np.testing.assert_array_equal(result["y.0"], 2 * (NUMBERS + number))
+            assert len(drawn) == (3 if number < 3 else 4)
+
+    assert len([line for line in counted.read_text().splitlines() if line.startswith("run")]) == 2
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_simulation_keeps_the_log_of_a_failure(tmp_path, bare, monkeypatch):
+    """The scratch folder goes, the log that the error names stays."""
+    bare("pulsar2_run", name="pulsar2")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setenv("STANDIN_FAIL", "crash")
+
+    with pytest.raises(ToolError) as caught, open_axmodel(compiled(tmp_path / "m.axmodel")) as runner:
+        runner.run({"x": NUMBERS})
+    (log,) = (tmp_path / "scratch").iterdir()
+    assert str(log) in str(caught.value)
+    assert "no such instruction" in log.read_text()
+
+
+def test_simulation_that_hangs_is_stopped(tmp_path, bare):
+    """The time is for everything that is run, not for each start."""
+    program = bare("pulsar2_run", name="pulsar2")
+    program.write_text(program.read_text().replace("exec", '[ "$1" = run ] && sleep 60\nexec', 1))
+
+    with (
+        pytest.raises(ToolError, match="did not finish within 1 s"),
+        open_axmodel(compiled(tmp_path / "m.axmodel"), timeout=1.0) as runner,
+    ):
+        runner.run({"x": NUMBERS})
+
+
 @pytest.mark.parametrize(
     ("fail", "told"),
     [
@@ -223,6 +309,15 @@ def test_simulation_that_fails_is_told(fail, told, tmp_path, bare, monkeypatch):
         monkeypatch.setenv("STANDIN_FAIL", fail)
         with pytest.raises(ToolError, match=told):
             runner.run({"x": NUMBERS})
+
+
+@pytest.mark.parametrize("kind", [TensorProto.BFLOAT16, TensorProto.STRING])
+def test_types_without_raw_files_are_refused(tmp_path, bare, kind):
+    """Numbers that numpy has no name for cannot be written for the tool."""
+    bare("pulsar2_run", name="pulsar2")
+
+    with pytest.raises(ToolError, match=r"tensor 'x' holds .*, for which there is no raw file"):
+        open_axmodel(compiled(tmp_path / "m.axmodel", kind=kind))
 
 
 def test_tensors_that_share_a_file_are_refused(tmp_path, bare):

@@ -85,8 +85,9 @@ class Feed:
             mean, std = (np.array(numbers).reshape(-1, 1, 1) for numbers in self.spec.per_channel)
             values = values * std + mean
         whole = np.rint(values)
-        away = float(np.abs(values - whole).max())
-        if not (away <= _WHOLE and whole.min() >= 0 and whole.max() <= 255):  # NaN compares false
+        with np.errstate(invalid="ignore"):  # infinity - infinity: a NaN, which compares false below
+            away = float(np.abs(values - whole).max())
+        if not (away <= _WHOLE and whole.min() >= 0 and whole.max() <= 255):
             low, high = self.spec.value_range
             raise RecipeError(
                 f"input {self.port.name!r} holds what no pixel becomes, and the other model takes pixels",

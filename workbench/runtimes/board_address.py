@@ -11,7 +11,7 @@ SCHEME = "ssh://"
 FORM = "ssh://[user@]board[:port][/folder]"
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,252}")
-_IPV6 = re.compile(r"\[([0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9_.\-]{1,32})?)\]")
+_IPV6 = re.compile(r"\[[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9_.\-]{1,32})?\]")
 _FOLDER = re.compile(r"(?:/[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}){1,16}")
 
 
@@ -43,6 +43,8 @@ def parse(text: str) -> Address:
     Raises:
         RecipeError: it is not of that form. Passwords are not taken: they would show in the list of processes.
     """
+    if not text.startswith(SCHEME):
+        raise _bad(text, "no address of a board")
     rest = text.removeprefix(SCHEME)
     rest, slash, folder = rest.partition("/")
     user, at, place = rest.rpartition("@")
@@ -50,15 +52,13 @@ def parse(text: str) -> Address:
         raise _bad(
             text.replace(user, "..."), "a password has no place in it", "let the board accept your key: ssh-copy-id"
         )
-    ipv6 = _IPV6.match(place)
-    host = ipv6[1] if ipv6 else place.partition(":")[0]
-    port = place[ipv6.end() :].removeprefix(":") if ipv6 else place.partition(":")[2]
-    colon = ":" in (place[ipv6.end() :] if ipv6 else place)
     if at and not _USER.fullmatch(user):
         raise _bad(text, f"{user!r} is no user name")
-    if not ipv6 and not _HOST.fullmatch(host):
-        raise _bad(text, f"{host!r} is no host name")
-    if (colon or port) and not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65536):
+    found = re.fullmatch(r"(\[[^\]]*\]|[^:\[\]]*)(?::(.*))?", place)
+    if found is None or not (_HOST.fullmatch(found[1]) or _IPV6.fullmatch(found[1])):
+        raise _bad(text, f"{place if found is None else found[1]!r} is no host name")
+    host, port = found[1].strip("[]"), found[2]
+    if port is not None and not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65536):
         raise _bad(text, f"{port!r} is no port")
     if folder and not _FOLDER.fullmatch(slash + folder.rstrip("/")):
         raise _bad(text, f"{slash + folder!r} is no folder that can be used", "letters, digits, _ . - and / are taken")
