@@ -138,7 +138,7 @@ def _node(text: str) -> str:
 def _telling(lines: Sequence[str]) -> list[str]:
     """A few lines that say most; frames of a traceback do not."""
     worth = [line.strip() for line in lines if _TELLING.search(line) and not line.lstrip().startswith('File "')]
-    worth = [line for line in worth if not re.match(r"(?:Traceback|During handling|The above exception)", line)]
+    worth = [line for line in worth if not re.match(r"(?:Traceback|During handling|The above exception|raise )", line)]
     return [line[:_WIDEST] for line in dict.fromkeys(worth[-2 * _SHOWN :])][-_SHOWN:] or [
         line.strip()[:_WIDEST] for line in lines[-_SHOWN:]
     ]

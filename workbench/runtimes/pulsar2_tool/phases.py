@@ -101,9 +101,9 @@ class Following:
             if not line.strip():
                 continue
             self.last = line.strip()
-            found = _ANY.search(line)
-            if found and found.lastgroup and _ORDER[found.lastgroup] > _ORDER[self.phase.name]:
-                self.phase, shown = named(found.lastgroup), None
+            reached = max((_ORDER[found.lastgroup or "start"] for found in _ANY.finditer(line)), default=0)
+            if reached > _ORDER[self.phase.name]:
+                self.phase, shown = PHASES[reached], None
             shown = _counted(line) or shown
         if shown is None:
             self.progress.step(self._count, None, f"log lines, {self.phase.doing}")
