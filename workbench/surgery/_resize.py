@@ -72,6 +72,8 @@ def axes(node: ir.Node, known: dict[str, shapes.Dims]) -> tuple[Axis, ...] | str
     policy = attributes.text(node, "keep_aspect_ratio_policy", "stretch")
     if factors is None and policy != "stretch":
         chosen = min if policy == "not_larger" else max
+        if min(attributes.integers(node, "axes", (0,))) < 0:
+            return "onnxruntime ignores keep_aspect_ratio_policy where axes are counted from the end, and ONNX does not"
         common = chosen(scales[place] for place in places)
         for place in places:
             scales[place] = common
