@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -56,6 +58,16 @@ def test_a_yuv_shape_is_a_camera(shape, camera):
     np.testing.assert_array_equal(one.of_pixels(PIXELS).reshape(6, 6), to_nv12(PIXELS, levels, order))
     assert one.of_pixels(PIXELS).shape == shape
     assert ("NV21, limited range" if camera else "NV12, full range") in one.note
+
+
+def test_the_other_side_sees_what_yuv_leaves():
+    """Two files are compared on the same picture, so the float one gets it with halved chroma, too."""
+    for dtype in ("float32", "uint8"):
+        plain = feed((1, 3, 4, 6), dtype)
+        beside = replace(plain, beside=Camera("limited", "vu"))
+        left = from_nv12(to_nv12(PIXELS, "limited", "vu"), "limited", "vu")
+        np.testing.assert_array_equal(beside.of_pixels(PIXELS), plain.of_pixels(left))
+        assert "what is left of the pixels after NV21, limited range" in beside.note
 
 
 @pytest.mark.parametrize("spec", [SPEC, BGR])

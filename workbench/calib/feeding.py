@@ -37,12 +37,14 @@ class Feed:
         port: what the file declares.
         pair: brings the network's NCHW into the file's layout.
         camera: the YUV it takes; None when it takes pixels or floats.
+        beside: the YUV that another file takes of the same pixels, so that this one sees what is left of them there.
     """
 
     spec: InputSpec
     port: Port
     pair: Pair
     camera: Camera | None = None
+    beside: Camera | None = None
 
     @property
     def takes_pixels(self) -> bool:
@@ -52,12 +54,14 @@ class Feed:
     @property
     def note(self) -> str:
         """What is done beyond the spec's normalization; empty when nothing is."""
+        name, left = self.port.name, f"what is left of the pixels after {self.beside}" if self.beside else ""
         if self.camera is not None:
-            return f"{self.port.name}: fed {self.camera}, made of the RGB pixels; it normalizes them itself"
+            return f"{name}: fed {self.camera}, made of the RGB pixels; it normalizes them itself"
         if self.takes_pixels:
             layout = "NHWC" if self.pair.permutation is not None else "NCHW"
-            return f"{self.port.name}: fed {self.spec.color} pixels 0..255 as uint8 {layout}; it normalizes them itself"
-        return ""
+            what = f"{name}: fed {self.spec.color} pixels 0..255 as uint8 {layout}; it normalizes them itself"
+            return f"{what}: {left}" if left else what
+        return f"{name}: fed {left}, as the other" if left else ""
 
     def of_pixels(self, pixels: Pixels) -> Array:
         """Fitted pixels, uint8 (H, W, 3) RGB or (H, W, 1), as this input, repeated to fill its batch."""
@@ -65,6 +69,9 @@ class Feed:
         if self.camera is not None:
             planes = to_nv12(pixels, self.camera.levels, self.camera.order)
             return np.repeat(planes.reshape(1, *_sizes(self.port)[1:]), batch, axis=0)
+        if self.beside is not None:
+            levels, order = self.beside.levels, self.beside.order
+            pixels = from_nv12(to_nv12(pixels, levels, order), levels, order)
         spec = self.spec.pixels if self.takes_pixels else self.spec
         tensor = to_tensor(pixels, spec).astype(self.port.dtype)
         return self.pair.from_reference(np.repeat(tensor, batch, axis=0))

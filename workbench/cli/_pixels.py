@@ -38,8 +38,6 @@ def generated(
 ) -> Both:
     """Feeds of both from random pixels: whole numbers within `bounds`, 0..255 when left out.
 
-    Where one takes YUV, each two by two pixels are equal: chroma is halved there, which noise would not survive.
-
     Raises:
         RecipeError: the bounds hold no pixel, or nothing says how pixels become floats.
     """
@@ -52,7 +50,6 @@ def generated(
     told = _told(first, second, recipe)
     fed = both(first, second, told, mapping)
     _check_equal(first, second, fed)
-    coarse = any(one.camera is not None for feeds in fed for one in feeds)
 
     def pixels() -> Iterator[dict[str, Pixels]]:
         random = np.random.default_rng(seed)
@@ -60,9 +57,7 @@ def generated(
             made = {}
             for one in fed[0]:
                 _, channels, height, width = one.spec.nchw
-                step = 2 if coarse else 1
-                small = random.integers(low, high + 1, (-(-height // step), -(-width // step), channels))
-                made[one.spec.name] = small.astype(np.uint8).repeat(step, 0).repeat(step, 1)[:height, :width]
+                made[one.spec.name] = random.integers(low, high + 1, (height, width, channels), np.uint8)
             yield made
 
     described = f"{samples} generated, whole pixels in {low}..{high}, seed {seed}; {origins(first, second, told)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,14 +78,15 @@ def sources(
 def both(
     first: Side, second: Side, told: tuple[Told, Told], mapping: Mapping[str, str]
 ) -> tuple[tuple[Feed, ...], tuple[Feed, ...]]:
-    """How pixels become the inputs of either model.
+    """How pixels become the inputs of either model; where one takes YUV, the other gets what that leaves of them.
 
     Raises:
         RecipeError: a file does not take what is said of it.
     """
     fed = _of_side(first, told[0], {})
     names = {one.spec.name: mapping[one.port.name] for one in fed if one.port.name in mapping}
-    return fed, _of_side(second, told[1], names)
+    also = _of_side(second, told[1], names)
+    return _beside(fed, also), _beside(also, fed)
 
 
 def origins(first: Side, second: Side, told: tuple[Told, Told]) -> str:
@@ -127,6 +128,12 @@ def said_of(path: Path, recipe: Path | None) -> Told:
         )
     warning = f"{path.name}: its manifest does not say how pictures become inputs; surgery may have changed that"
     return Told(load(recipe).recipe.inputs, recipe.name, warning if listed else "")
+
+
+def _beside(fed: Sequence[Feed], other: Sequence[Feed]) -> tuple[Feed, ...]:
+    """`fed`, where each input knows whether `other` takes the same as YUV."""
+    cameras = {one.spec.name: one.camera for one in other}
+    return tuple(one if one.camera else replace(one, beside=cameras.get(one.spec.name)) for one in fed)
 
 
 def _of_manifest(path: Path) -> tuple[tuple[InputSpec, ...], bool]:
