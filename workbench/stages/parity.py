@@ -65,7 +65,9 @@ def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Pro
         except ToolError as error:
             if suspect.precision != _COMPILED or _COMPILED in settings.parity.limits:
                 raise
-            progress.warn(f"{suspect.label} was not compared: {error.what}")
+            progress.warn(
+                f"{suspect.label} was not compared: {error.what} (an axmodel limit in the recipe makes this an error)"
+            )
             continue
         results.append({**measured[same], "artifact": suspect.label})
     write_json(
