@@ -114,12 +114,18 @@ def test_it_is_labelled_and_says_the_same_twice(kit):
     assert "runs on no chip" in printed
 
 
-def test_it_is_not_shipped():
-    """The wheel is made of the package alone, and nothing in the package knows of the stand-in."""
-    settings = (ROOT / "pyproject.toml").read_text()
-    assert 'packages = ["workbench"]' in settings
-    for path in (ROOT / "workbench").rglob("*.py"):
-        assert "pulsar2_parts" not in path.read_text("utf-8")
+def test_it_is_not_shipped(tmp_path):
+    """A wheel holds the package and its own metadata, nothing of the tests, and no word of the stand-in's parts."""
+    pytest.importorskip("hatchling")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        code = b"".join(archive.read(name) for name in names if name.endswith(".py"))
+    assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"workbench"}
+    assert b"pulsar2_parts" not in code
+    assert b"STANDIN" not in code
 
 
 def test_pictures_and_embedded_preprocessing(kit):
@@ -290,3 +296,24 @@ def test_run_of_other_models_and_layers(kit):
     standin(kit, "run", "--model", "build/quant/quant_axmodel.onnx", *common, "--enable_perlayer_output")
     assert cosine(np.fromfile(kit / "out/one/heat.bin", "<f4"), exact) > 0.99
     assert (kit / "out/one/c.bin").is_file()
+
+
+def test_a_qdq_model_is_taken_as_it_is(kit):
+    """With QuantONNX the scales are the model's own, and only the chips that are documented for it take one."""
+    standin(kit, "build", "--config", "config.json")
+    pixels = np.random.default_rng(1).integers(0, 256, (1, 32, 48, 3), dtype=np.uint8)
+    quantized = simulated(kit, pixels)
+    (kit / "build/quant/quant_axmodel.data").rename(kit / "model.onnx")
+    qdq = ("build", "--config", "config.json", "--model_type", "QuantONNX")
+    standin(kit, *qdq)
+    np.testing.assert_array_equal(simulated(kit, pixels), quantized)
+    told = standin(kit, *qdq, "--target_hardware", "M57", code=1)
+    assert "model_type QuantONNX is not supported for M57" in told
+
+
+def test_batches_share_a_model(kit):
+    """Each batch size has a program of its own in the container."""
+    standin(kit, "build", "--config", "config.json", "--compiler.max_dynamic_batch_size", "4")
+    (node,) = onnx.load(kit / "build/compiled.axmodel").graph.node
+    info = json.loads(next(item.s for item in node.attribute if item.name == "npu_graph_info"))
+    assert [one["batch"] for one in info["dotneus"]] == [1, 2, 4]
