@@ -134,6 +134,23 @@ def test_the_model_its_parity_and_the_vendors_word_are_published(bench):
     assert "AxQuantizedConv" in page
 
 
+@pytest.mark.parametrize(
+    ("options", "kind", "shape"),
+    [
+        ("input: fp32", "FLOAT", [1, 3, 32, 48]),
+        ("input: nv12", "UINT8", [1, 48, 48, 1]),
+        ("model: qdq", "UINT8", [1, 32, 48, 3]),
+    ],
+)
+def test_each_kind_of_model_is_fed_as_it_was_built(bench, options, kind, shape):
+    """A float tensor, a camera's picture or pixels: what the options say is what the model takes, and parity holds."""
+    outcome, _ = bench.convert({**LIMITED, "chips: [AX650]": f"chips: [AX650], {options}"})
+    (port,) = onnx.load(bench.published / MODEL).graph.input
+    assert port.type.tensor_type.elem_type == onnx.TensorProto.DataType.Value(kind)
+    assert [size.dim_value for size in port.type.tensor_type.shape.dim] == shape
+    assert judged(outcome)["passed"], judged(outcome)
+
+
 def test_a_second_run_does_nothing_and_two_machines_agree(bench, monkeypatch, tmp_path):
     """An unchanged second run starts no stage; an empty store makes the same bytes again."""
     bench.convert()
