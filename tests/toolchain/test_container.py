@@ -264,8 +264,8 @@ def test_ctrl_c_ends_it(engine, work):
     try:
         wait_for(work / "out" / "started")
         os.killpg(client.pid, signal.SIGINT)
-        # podman waits for the container and says how the tool ended; docker's client speaks of itself
-        assert client.wait(60) in (128 + signal.SIGTERM, 128 + signal.SIGINT)
+        # 143 is the tool's, 130 docker's client's, 1 rootless podman's, whose two processes pass the signal on twice
+        assert client.wait(60) in (128 + signal.SIGTERM, 128 + signal.SIGINT, 1)
         nothing_is_left(engine)
     finally:
         client.kill()
