@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.graph import attributes, constants
+from workbench.surgery import _pool
 from workbench.surgery.average_pool_padding import AveragePoolPadding
 
 PROPERTY = settings(max_examples=150, deadline=None, derandomize=True)
@@ -126,6 +127,9 @@ def test_a_pool_that_counts_already_stays():
             "it pads by rule (VALID); run explicit_padding first",
         ),
         (pool("kernel_shape = [2, 2], pads = [1, 1, 1, 1], dilations = [2, 2]", opset=19), "it is dilated"),
+        (pool("kernel_shape = [3], pads = [5, 5]", (9,)), "it has windows of nothing but padding"),
+        (pool("kernel_shape = [3], pads = [1, 1]", (99999,)), "it has 99999 windows along an axis, which are too many"),
+        (pool("kernel_shape = [3, 3], pads = [1, 1, 1, 1]", (4096, 4096)), "its windows are too many for a constant"),
         (
             graph(
                 """(float[1,2,h,6] x) => (float[a,b,c,d] y) {
@@ -153,6 +157,31 @@ def test_what_cannot_be_done_is_left_with_the_reason(model, reason):
     edits = AveragePoolPadding()(model)
     assert not edits
     assert edits.left == (f"AveragePool -> 'y': {reason}",)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "kernel_shape = [0]",
+        "kernel_shape = [3], strides = [0]",
+        "kernel_shape = [3], strides = [1, 1]",
+        "kernel_shape = [3], dilations = [0]",
+        "kernel_shape = [3], pads = [1, -1]",
+        "kernel_shape = [3], pads = [1]",
+    ],
+)
+def test_attributes_that_are_no_pool_are_told(options):
+    """No division by a stride of 0, whatever the installed onnx lets through."""
+
+    class Told:
+        """Shapes that nobody inferred."""
+
+        def dims(self, value):
+            """Nine cells."""
+            return (1, 2, 9)
+
+    model = pool(options, (9,), opset=19)
+    assert _pool.axes(node(model, "y"), Told()) == "its kernel, strides, dilations and pads are not what ONNX allows"
 
 
 def test_a_batch_of_any_size_is_fine():

@@ -158,6 +158,7 @@ def test_indices_that_nobody_reads_are_no_hindrance():
             pool("kernel_shape = [2], dilations = [4], pads = [1, 1]", (3,)),
             "it has windows of nothing but padding",
         ),
+        (pool("kernel_shape = [2], dilations = [100]", (300,)), "it would take 100 pools"),
         (
             pool('kernel_shape = [3, 3], dilations = [2, 2], auto_pad = "SAME_UPPER"'),
             "it pads by rule (SAME_UPPER); run explicit_padding first",

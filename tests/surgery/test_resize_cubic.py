@@ -191,6 +191,11 @@ def test_what_cannot_be_done_is_left_with_the_reason():
         "its scales change no size; onnxruntime copies then, and ONNX does not": resize(
             'mode = "cubic"', scales=(1.1, 1)
         ),
+        "its scales or sizes are not all above 0": resize('mode = "cubic"', sizes=(-3, 4)),
+        "the shares of 6 cells in 1000000 are too many numbers for a constant": resize(
+            'mode = "cubic"', sizes=(1000000, 4)
+        ),
+        "cubic_coeff_a 1e+30 is beyond reason": resize('mode = "cubic", cubic_coeff_a = 1e30', sizes=(9, 9)),
         "its scales or sizes are computed at run time": graph(
             '(float[1,2,6,6] x, float[4] n) => (float[a,b,c,d] y) { y = Resize<mode = "cubic">(x, , n) }'
         ),

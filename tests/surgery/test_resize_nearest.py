@@ -244,6 +244,8 @@ def test_what_is_not_known_is_left_with_the_reason():
             "tf_crop_and_resize", "floor", sizes=(6, 3), roi=inside
         ),
         "its output is empty": resize("asymmetric", "floor", scales=(0.125, 2)),
+        "an axis of 6000000 cells is too long": resize("asymmetric", "floor", scales=(1e6, 2)),
+        "its scales or sizes are not all above 0": resize("asymmetric", "floor", scales=(np.nan, np.inf)),
         "ONNX has no coordinate_transformation_mode diagonal": resize("diagonal", "floor", sizes=(4, 4)),
         "ONNX has no nearest_mode up": resize("asymmetric", "up", sizes=(4, 4)),
         "its region reaches beyond the picture, where it writes extrapolation_value": resize(

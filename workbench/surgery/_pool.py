@@ -9,6 +9,8 @@ import onnx_ir as ir
 from workbench.graph import attributes
 from workbench.surgery._formula import Known
 
+_MOST = 1 << 16  # windows along an axis; a file may ask for any number
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -44,7 +46,9 @@ class Axis:
     def real(self, window: int) -> int:
         """How many cells of `window` are no padding."""
         first = window * self.stride - self.before
-        return sum(0 <= first + tap * self.dilation < self.size for tap in range(self.kernel))
+        low = max(-(first // self.dilation), 0)
+        high = min((self.size - 1 - first) // self.dilation, self.kernel - 1)
+        return max(high - low + 1, 0)
 
     @property
     def reach(self) -> int:
@@ -68,12 +72,18 @@ def axes(node: ir.Node, known: Known) -> tuple[Axis, ...] | str:
     strides = attributes.integers(node, "strides", (1,) * count)
     dilations = attributes.integers(node, "dilations", (1,) * count)
     ceil = bool(attributes.integer(node, "ceil_mode", 0))
+    # The shape inference of onnx 1.23 refuses such a file before; an older one may not.
+    lists = (kernel, strides, dilations, pads[:count], pads[count:])
+    if any(len(one) != count or min(one) < least for one, least in zip(lists, (1, 1, 1, 0, 0), strict=True)):
+        return "its kernel, strides, dilations and pads are not what ONNX allows"
     found = tuple(
         Axis(sizes[i], kernel[i], strides[i], pads[i], pads[count + i], dilations[i], ceil) for i in range(count)
     )
     outs = [axis.out for axis in found]
     if min(outs) < 1:
         return "it has no window"
+    if max(outs) > _MOST:
+        return f"it has {max(outs)} windows along an axis, which are too many"
     if after is not None and list(after[2:]) != outs and all(isinstance(size, int) for size in after[2:]):
         return (
             f"onnxruntime gives it {outs} windows and ONNX {list(after[2:])}, which only agree from operator set 22 on"

@@ -19,6 +19,7 @@ Cells = npt.NDArray[np.float32]
 F = np.float32
 WHOLE = (F(0), F(1))
 _TIE = F(1e-6)
+_MOST = 1 << 20  # cells of an axis; a file may ask for any number
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,9 @@ def axes(node: ir.Node, known: dict[str, shapes.Dims]) -> tuple[Axis, ...] | str
     numbers = constants.array(factors if factors is not None else wanted)
     if numbers is None or numbers.size != len(places):
         return "its scales or sizes are computed at run time"
+    counts = numbers.reshape(-1).astype(np.float64)
+    if not (np.isfinite(counts) & (counts > 0)).all():
+        return "its scales or sizes are not all above 0"
     after, scales = list(before), [F(1)] * rank
     for place, number in zip(places, numbers.reshape(-1), strict=True):
         scales[place] = F(number) if factors is not None else F(F(number) / F(before[place]))
@@ -83,6 +87,8 @@ def axes(node: ir.Node, known: dict[str, shapes.Dims]) -> tuple[Axis, ...] | str
         return regions
     if min(after) < 1:
         return "its output is empty"
+    if max(*before, *after) > _MOST:
+        return f"an axis of {max(*before, *after)} cells is too long"
     # onnxruntime copies all where no size changes, and along an axis whose scale is 1, whatever scales and regions say.
     if after == before and any(scale != 1 for scale in scales):
         return "its scales change no size; onnxruntime copies then, and ONNX does not"

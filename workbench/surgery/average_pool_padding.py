@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from math import prod
 from typing import Self
 
 import numpy as np
@@ -16,6 +17,8 @@ from workbench.surgery import _pool
 from workbench.surgery._formula import Known
 from workbench.surgery._pass import Edits, Pass, control_flow
 from workbench.surgery._replace import Replacement
+
+_MOST = 1 << 22  # numbers of a constant: 2048 x 2048 windows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +77,10 @@ def _may_read_padding(node: ir.Node) -> bool:
 def _refuses(node: ir.Node, axes: Sequence[_pool.Axis], known: Known) -> str | None:
     if any(axis.dilation != 1 for axis in axes):
         return "it is dilated"
+    if prod(axis.out for axis in axes) > _MOST:
+        return "its windows are too many for a constant"
+    if any(axis.real(window) == 0 for axis in axes for window in range(axis.out)):
+        return "it has windows of nothing but padding"
     return known.not_float(node.inputs[0])
 
 

@@ -16,6 +16,8 @@ from workbench.surgery._formula import Known
 from workbench.surgery._pass import Edits, Pass, control_flow
 from workbench.surgery._replace import Replacement
 
+_MOST = 64  # pools that stand for one; beyond, it is better left
+
 
 @dataclass(frozen=True, kw_only=True)
 class MaxPoolDilation(Pass):
@@ -66,12 +68,17 @@ def _refuses(node: ir.Node, axes: Sequence[_pool.Axis]) -> str | None:
         return "the indices of its maxima are read"
     if any(axis.real(window) == 0 for axis in axes for window in range(axis.out)):
         return "it has windows of nothing but padding"
-    return None
+    pools = sum(min(axis.dilation // gcd(axis.stride, axis.dilation), axis.out) for axis in axes if _spreads(axis))
+    return None if pools <= _MOST else f"it would take {pools} pools"
+
+
+def _spreads(axis: _pool.Axis) -> bool:
+    return axis.dilation > 1 and axis.kernel > 1
 
 
 def _rewrite(graph: ir.Graph, node: ir.Node, axes: Sequence[_pool.Axis], dims: shapes.Dims) -> str:
     """Put the plain pools; returns what they are, as the end of a line."""
-    spread = [place for place, axis in enumerate(axes) if axis.dilation > 1 and axis.kernel > 1]
+    spread = [place for place, axis in enumerate(axes) if _spreads(axis)]
     if not spread:
         attributes.put_integers(node, "dilations", [1] * len(axes))
         return "space out a single cell, so they are 1"

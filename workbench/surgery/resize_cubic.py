@@ -16,6 +16,8 @@ from workbench.surgery._pass import Edits, Pass, control_flow
 from workbench.surgery._replace import Replacement
 
 Weights = npt.NDArray[np.float64]
+_MOST = 1 << 22  # numbers of a constant: from 2048 cells to 2048
+_STEEPEST = 16.0  # cubic_coeff_a; beyond, the shares are so large that their sum is rounding
 _ODD = ("half_pixel_symmetric", "tf_crop_and_resize")
 
 
@@ -96,6 +98,8 @@ class _Kind:
 
 
 def _refuses(node: ir.Node, axes: Sequence[_resize.Axis], kind: _Kind) -> str | None:
+    if not abs(kind.coefficient) <= _STEEPEST:
+        return f"cubic_coeff_a {kind.coefficient:g} is beyond reason"
     value = node.inputs[0]
     if value is None or value.dtype not in (None, ir.DataType.FLOAT):
         return "only float32 is blended in float"
@@ -104,9 +108,13 @@ def _refuses(node: ir.Node, axes: Sequence[_resize.Axis], kind: _Kind) -> str | 
     if kind.antialias and any(axis.out == axis.size and axis.scale != 1 for axis in axes):
         return "its scale leaves the size of an axis; onnxruntime does not filter it then, and ONNX does"
     for axis in axes:
+        if axis.scale != 1 and axis.out * axis.size > _MOST:
+            return f"the shares of {axis.size} cells in {axis.out} are too many numbers for a constant"
         places = _resize.coordinates(axis, kind.rule)
         if kind.rule == "tf_crop_and_resize" and ((places < 0) | (places > axis.size - 1)).any():
             return "its region reaches beyond the picture, where it writes extrapolation_value"
+        if axis.scale != 1 and not np.isfinite(weights(axis, kind)).all():
+            return "its shares do not sum to anything"
     return None
 
 
@@ -178,7 +186,8 @@ def weights(axis: _resize.Axis, kind: _Kind) -> Weights:
     shares = kernel(np.abs(cells - centres[:, None]) / shrink, kind.coefficient)
     if kind.exclude_outside:
         shares = np.where((cells < 0) | (cells >= axis.size), 0, shares)
-    shares /= shares.sum(axis=1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):  # what is not finite is refused
+        shares /= shares.sum(axis=1, keepdims=True)
     matrix = np.zeros((axis.out, axis.size))
     rows = np.broadcast_to(np.arange(axis.out)[:, None], cells.shape)
     np.add.at(matrix, (rows, np.clip(cells, 0, axis.size - 1).astype(np.int64)), shares)
