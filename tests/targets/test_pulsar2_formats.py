@@ -122,6 +122,10 @@ HOSTILE = {
     "deep.prototxt": "compiler {" + "sub_configs {" * 20_000,
     "open.prototxt": 'input: "a',
     "odd.prototxt": 'op_processors { op_name: "x" attrs { fields { key: "k" value { } } } }',
+    "long.json": '{"input": "a", "const_processors": [{"data": [' + "0, " * 30_000 + "0]}]}",
+    "long.toml": "a = [" + "0, " * 30_000 + "]",
+    "long.prototxt": 'const_processors { name: "a" }' * 30_000,
+    "keys.json": "{" + ", ".join(f'"k{index}": 1' for index in range(5_000)) + "}",
     "zero.json": '{"input": "\0"}',
     "suffix.cfg": "{}",
     "nosuffix": "{}",
@@ -139,6 +143,14 @@ def test_hostile_files_are_an_error(tmp_path, name):
         assert error.where.startswith(str(path))
         assert error.fix
         assert len(error.what) < 500
+
+
+def test_not_all_mistakes_of_a_wild_file_are_told():
+    """Fifty are, and how many there are besides."""
+    with pytest.raises(RecipeErrors) as caught:
+        formats.parse("\n".join(f"k{index}: 1" for index in range(500)), "c", "yaml")
+    assert len(caught.value.errors) == 51
+    assert str(caught.value).endswith("c: 452 more mistakes\n  fix: mend these first")
 
 
 def test_what_is_no_text(tmp_path):

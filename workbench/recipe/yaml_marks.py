@@ -46,10 +46,11 @@ class Marks:
 
     def where(self, at: At, *, key: bool = False) -> str:
         """The place of the value (or its key) at `at`, or of the nearest thing around it that is written down."""
-        places = {**self.values, **self.keys} if key else {**self.keys, **self.values}
+        first, second = (self.keys, self.values) if key else (self.values, self.keys)
         for end in range(len(at), -1, -1):
-            if at[:end] in places:
-                return places[at[:end]]
+            for places in (first, second):
+                if at[:end] in places:
+                    return places[at[:end]]
         return self.file
 
     def knows(self, at: At) -> bool:

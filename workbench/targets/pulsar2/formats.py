@@ -92,12 +92,27 @@ def plain(text: str, file: str, form: str = "json") -> tuple[Any, Marks]:
         return _toml(text, file)
     from workbench.targets.pulsar2 import prototxt
 
-    return prototxt.parse(text, file), Marks(file)
+    data = prototxt.parse(text, file)
+    _check_count(data, file)
+    return data, Marks(file)
+
+
+def _check_count(value: Any, file: str) -> None:
+    """Refuse more values than any configuration has; the readers of JSON and YAML count for themselves."""
+    waiting, count = [value], 0
+    while waiting:
+        one = waiting.pop()
+        count += 1
+        if count > jsonc.MOST:
+            what = f"more than {jsonc.MOST} values are too many for a {NOUN}"
+            raise RecipeError(what, where=file, fix="put long constants into a file (data_path)")
+        waiting.extend(one.values() if isinstance(one, dict) else one if isinstance(one, list) else ())
 
 
 def _toml(text: str, file: str) -> tuple[dict[str, Any], Marks]:
     try:
         data = tomllib.loads(text)
+        _check_count(data, file)
         _check(data, ())
     except tomllib.TOMLDecodeError as error:
         told = re.match(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", str(error))

@@ -16,6 +16,7 @@ from workbench.errors import RecipeError
 from workbench.recipe.yaml_marks import At, Marks
 
 DEEPEST = 40
+MOST = 20_000  # values; ten thousand layer names are half of it, and larger constants belong into a file
 _BLANK = re.compile(r"[ \t\r\n]*")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -40,7 +41,8 @@ def parse(text: str, file: str) -> Document:
         file: how errors call it.
 
     Raises:
-        RecipeError: it is not JSON, is nested deeper than 40, or has a key twice in one object; with line and column.
+        RecipeError: it is not JSON, is nested deeper than 40, has more than 20,000 values, or a key twice in one object;
+            with line and column.
     """
     return _Reader(text, file).document()
 
@@ -66,6 +68,8 @@ class _Reader:
     def _value(self, path: At) -> Any:
         if len(path) > DEEPEST:
             self._refuse(f"nested deeper than {DEEPEST}", fix="write a BuildConfig")
+        if len(self._found.marks.values) >= MOST:
+            self._refuse(f"more than {MOST} values", fix="put long constants into a file (data_path)")
         self._found.marks.values[path] = self._place()
         first = self._text[self._at : self._at + 1]
         if first == "{":

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from workbench.errors import RecipeErrors
+from workbench.errors import RecipeError, RecipeErrors
 from workbench.recipe import complaints
 from workbench.recipe.yaml_marks import At, Marks
 from workbench.targets.pulsar2.chips import Hardware, NpuMode
@@ -39,6 +39,7 @@ LayerType = Literal["U8", "S8", "U16", "S16", "FP32"]
 Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
 _LARGEST_FLOAT = 3.4028234663852886e38  # a larger number is an error of the vendor's parser
 Float = Annotated[float, Field(ge=-_LARGEST_FLOAT, le=_LARGEST_FLOAT)]
+_MOST_TOLD = 50  # mistakes of one file
 Properties = dict[str, JsonValue]
 
 
@@ -247,6 +248,9 @@ def validate(data: dict[str, Any], marks: Marks) -> BuildConfig:
         for one in found:
             if one.fix == "see workbench schema":
                 one.fix = f"it takes {_takes(one.at or ())}"
+        if len(found) > _MOST_TOLD:
+            more = RecipeError(f"{len(found) - _MOST_TOLD} more mistakes", where=marks.file, fix="mend these first")
+            found = [*found[:_MOST_TOLD], more]
         raise RecipeErrors(found) from error
 
 
