@@ -41,8 +41,8 @@ def parse(text: str, file: str) -> Document:
         file: how errors call it.
 
     Raises:
-        RecipeError: it is not JSON, is nested deeper than 40, has more than 20,000 values, or a key twice in one object;
-            with line and column.
+        RecipeError: it is not JSON, is nested deeper than 40, has more than 20,000 values, or has a key twice in one
+            object; with line and column.
     """
     return _Reader(text, file).document()
 
