@@ -22,6 +22,8 @@ UNARY = [
     one("LeakyRelu", X, alpha=0.3),
     one("HardSigmoid", X, alpha=0.3, beta=0.1),
     one("Mish", X, opset=18),
+    one("Gelu", X, opset=20),
+    one("Gelu", X, opset=20, approximate="tanh"),
     one("Dropout", X, np.float32(0.4)),
     one("PRelu", X, rand(6, 1, 1)),
     one("PRelu", X, rand(1)),
@@ -75,6 +77,7 @@ REDUCTIONS = [
     axis_case("ReduceMean", [-1, -2], keepdims=0),
     axis_case("ReduceMax", [1], keepdims=0),
     axis_case("ReduceMax", [2], keepdims=0),
+    *(axis_case(op, [1]) for op in ("ReduceL1", "ReduceL2", "ReduceSumSquare")),
     one("ReduceSum", X),
     one("ReduceSum", X, None, noop_with_empty_axes=1),
     one("ReduceSum", (3, 4, 5), ints([1]), keepdims=0),
@@ -86,6 +89,13 @@ REDUCTIONS = [
     one("Softmax", X),
     one("Softmax", X, axis=2),
     one("Softmax", (3, 7), axis=0),
+]
+NORMALIZATIONS = [
+    one("InstanceNormalization", X, rand(6), rand(6, seed=4)),
+    one("InstanceNormalization", (2, 3, 7), rand(3), rand(3, seed=4), epsilon=0.1),
+    one("LayerNormalization", X, rand(8), rand(8, seed=4)),
+    one("LayerNormalization", X, rand(9, 8), axis=-2, epsilon=0.1),
+    one("LayerNormalization", (3, 7), rand(7), axis=1),
 ]
 MOVES = [
     one("Concat", X, X, axis=1),
@@ -191,7 +201,7 @@ def cases(*groups):
     return pytest.mark.parametrize("model", models, ids=[name(model) for model in models])
 
 
-@cases(UNARY, BINARY, POOLS, REDUCTIONS, MOVES, MATRICES, CONVOLUTIONS, RESIZES)
+@cases(UNARY, BINARY, POOLS, REDUCTIONS, NORMALIZATIONS, MOVES, MATRICES, CONVOLUTIONS, RESIZES)
 def test_operator_equals_onnxruntime(model, tmp_path):
     """A graph of one operator gives the same numbers in both runtimes."""
     assert_equal(model, tmp_path)

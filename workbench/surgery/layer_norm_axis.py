@@ -87,11 +87,11 @@ def _broadcasts(shape: tuple[int, ...], onto: tuple[int, ...]) -> bool:
 
 
 def _flatten(f: Formula, node: ir.Node, shape: tuple[int, ...], axis: int) -> ir.Value:
-    parameters: list[ir.Value | None] = []
+    parameters = []
     for value, suffix in zip(node.inputs[1:], ("scale", "shift"), strict=False):
         data = constants.array(value)
-        flat = None if data is None else np.broadcast_to(data, shape[axis:]).reshape(-1).copy()
-        parameters.append(None if flat is None else f.constant(flat, suffix))
+        if data is not None:  # an empty name for no bias is ONNX, but onnxruntime dies of it
+            parameters.append(f.constant(np.broadcast_to(data, shape[axis:]).reshape(-1).copy(), suffix))
     others = {attribute.name: attribute.value for attribute in node.attributes.values() if attribute.name != "axis"}
     flat_shape = np.asarray([*shape[:axis], math.prod(shape[axis:])], np.int64)
     normal = f(

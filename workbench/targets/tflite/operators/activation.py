@@ -72,6 +72,18 @@ def hard_swish(call: Call) -> Value:
     return _like(call, lambda x: x * (call.tf.nn.relu6(x + np.float32(3)) * np.float32(1 / 6)))
 
 
+def gelu(call: Call) -> Value:
+    """GELU, which the converter recognises in TensorFlow's own formula.
+
+    Raises:
+        UnsupportedError: an approximation that ONNX does not know.
+    """
+    how = call.text("approximate", "none")
+    if how not in ("none", "tanh"):
+        raise call.refuse(f"attribute approximate = {how!r} is not covered")
+    return _like(call, lambda x: call.tf.nn.gelu(x, approximate=how == "tanh"))
+
+
 def softplus(call: Call) -> Value:
     """The logarithm of 1 + e^x, written so that it never overflows."""
     return _like(call, lambda x: _softplus(call, x), nonnegative=True)
@@ -129,6 +141,7 @@ OPERATORS: dict[str, Callable[[Call], Value | list[Value]]] = {
     "Elu": elu,
     "Exp": _unary("exp", nonnegative=True),
     "Floor": _unary("floor"),
+    "Gelu": gelu,
     "HardSigmoid": hard_sigmoid,
     "HardSwish": hard_swish,
     "Identity": identity,

@@ -22,6 +22,14 @@ def pow_(call: Call) -> Value:
     return Value(call.tf.pow(*tensors), picture)
 
 
+def div(call: Call) -> Value:
+    """DIV; of whole numbers ONNX rounds towards zero, as DIV does."""
+    tensors, picture = call.aligned()
+    whole = call.tf.as_dtype(tensors[0].dtype).is_integer
+    made = call.tf.raw_ops.Div(x=tensors[0], y=tensors[1]) if whole else call.tf.math.divide(*tensors)
+    return Value(made, picture, all(value.never_negative for value in call.values()))
+
+
 def where(call: Call) -> Value:
     """SELECT_V2."""
     tensors, picture = call.aligned()
@@ -72,7 +80,7 @@ _TYPES: dict[ir.DataType, str] = {
 OPERATORS: dict[str, Callable[[Call], Any]] = {
     "Add": _binary("add", _both),
     "Cast": cast,
-    "Div": _binary("divide", _both),
+    "Div": div,
     "Equal": _binary("equal"),
     "Greater": _binary("greater"),
     "GreaterOrEqual": _binary("greater_equal"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from workbench.targets.tflite.call import Call
 from workbench.targets.tflite.layout import Value, as_plain
@@ -19,10 +20,14 @@ def arg_max(call: Call) -> Value:
     return _result(call, Value(best, value.picture, True), [asked], keep)
 
 
-def _reduction(name: str) -> Callable[[Call], Value]:
-    """The operator that is the function tf.math.`name`."""
+def _reduction(name: str, before: str = "identity", after: str = "identity") -> Callable[[Call], Value]:
+    """The operator that is the function tf.math.`name`, of each number's `before`; `after` is of the result."""
 
     def operator(call: Call) -> Value:
+        def reduce(tensor: Any, axes: list[int]) -> Any:
+            first, last = (getattr(call.tf if one == "identity" else call.tf.math, one) for one in (before, after))
+            return last(getattr(call.tf.math, name)(first(tensor), axes, keepdims=True))
+
         value = call.value(0)
         axes = call.integers("axes")
         if axes is None:
@@ -34,8 +39,8 @@ def _reduction(name: str) -> Callable[[Call], Value]:
             axes = list(range(len(value.shape)))
         call.ignore("noop_with_empty_axes")
         stored = sorted(call.axis(axis, value) for axis in axes)
-        made = getattr(call.tf.math, name)(call.tensor(0), stored, keepdims=True)
-        sign = value.nonnegative and name != "reduce_prod"
+        made = reduce(call.tensor(0), stored)
+        sign = before != "identity" or (value.nonnegative and name != "reduce_prod")
         return _result(call, Value(made, value.picture, sign), axes, keep)
 
     return operator
@@ -53,9 +58,12 @@ def _result(call: Call, kept: Value, axes: list[int], keep: bool) -> Value:
 
 OPERATORS: dict[str, Callable[[Call], Value]] = {
     "ArgMax": arg_max,
+    "ReduceL1": _reduction("reduce_sum", before="abs"),
+    "ReduceL2": _reduction("reduce_sum", before="square", after="sqrt"),
     "ReduceMax": _reduction("reduce_max"),
     "ReduceMean": _reduction("reduce_mean"),
     "ReduceMin": _reduction("reduce_min"),
     "ReduceProd": _reduction("reduce_prod"),
     "ReduceSum": _reduction("reduce_sum"),
+    "ReduceSumSquare": _reduction("reduce_sum", before="square"),
 }
