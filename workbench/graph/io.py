@@ -11,6 +11,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
 from workbench.errors import ToolError
+from workbench.graph.damage import damages
 
 PRODUCER = "workbench"
 _MARK = "workbench."
@@ -67,6 +68,9 @@ def read(path: Path) -> ir.Model:
             where=str(path),
             fix="edit the ONNX it was compiled from and compile again",
         )
+    damage = next(damages(proto.graph), None)
+    if damage is not None:
+        raise ToolError(f"a damaged ONNX file: {damage}", where=str(path), fix="export or download it again")
     try:
         return ir.serde.deserialize_model(proto)
     except (ir.serde.SerdeError, ValueError, KeyError, TypeError) as error:  # onnx_ir's words for graphs that cannot be

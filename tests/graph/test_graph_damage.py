@@ -1,0 +1,84 @@
+"""Files that protobuf reads and that are no graphs."""
+
+import numpy as np
+import onnx
+import pytest
+from _surgery import graph
+
+from workbench.errors import ToolError
+from workbench.graph import io
+from workbench.graph.damage import damages
+
+TEXT = """(float[1,1,2,2] x) => (float[1,1,4,4] y) {
+    y = Resize<mode = "nearest">(x, , scales)
+}"""
+
+
+def data():
+    """A sound file."""
+    return io.to_bytes(graph(TEXT, scales=np.array([1, 1, 2, 2], np.float32)))
+
+
+def read(tmp_path, content):
+    """Read bytes as a model file."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    return io.read(path)
+
+
+def test_a_sound_file_has_none(tmp_path):
+    """Nothing is found, and it is read."""
+    assert list(damages(onnx.ModelProto.FromString(data()).graph)) == []
+    assert read(tmp_path, data()).graph.num_nodes() == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b"nearest", b"near\xffst", "attribute 'mode' of 'Resize' node '' is no text"),
+        (b"scales", b"scal\xffs", "a name of 'Resize' node '' is no text"),
+    ],
+)
+def test_bytes_that_are_no_text(tmp_path, old, new, message):
+    """The node is named, with a fix."""
+    with pytest.raises(ToolError, match=message) as caught:
+        read(tmp_path, data().replace(old, new))
+
+    assert caught.value.where.endswith("model.onnx")
+    assert caught.value.fix
+
+
+@pytest.mark.parametrize("where", ["initializer", "constant", "inside"])
+def test_tensors_that_are_cut_off(tmp_path, where):
+    """Fewer bytes than the shape says: in an initializer, in a Constant node, in a branch."""
+    tensor = onnx.TensorProto(name="t", data_type=1, dims=[4], raw_data=bytes(15))
+    value = onnx.helper.make_tensor_value_info("y", 1, [4])
+    node = onnx.helper.make_node("Constant", [], ["y"], value=tensor)
+    inner = onnx.helper.make_graph([node], "inner", [], [value])
+    outer = {
+        "initializer": onnx.helper.make_graph([], "g", [], [value], [tensor]),
+        "constant": onnx.helper.make_graph([node], "g", [], [value]),
+        "inside": onnx.helper.make_graph(
+            [onnx.helper.make_node("If", ["f"], ["y"], then_branch=inner, else_branch=inner)], "g", [], [value]
+        ),
+    }[where]
+    with pytest.raises(ToolError, match=r"tensor 't' of shape \[4\] has 15 bytes"):
+        read(tmp_path, onnx.helper.make_model(outer).SerializeToString())
+
+
+def test_element_types_that_are_none(tmp_path):
+    """A type that ONNX does not define, or none at all."""
+    for kind in (0, 77):
+        tensor = onnx.TensorProto(name="t", data_type=kind, dims=[1], raw_data=b"1234")
+        value = onnx.helper.make_tensor_value_info("t", 1, [1])
+        model = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [value], [tensor]))
+        with pytest.raises(ToolError, match=f"tensor 't' has the element type {kind}"):
+            read(tmp_path, model.SerializeToString())
+
+
+def test_packed_types_and_texts_are_sound():
+    """Two 4-bit numbers share a byte, and strings have no fixed size."""
+    four = onnx.TensorProto(name="q", data_type=onnx.TensorProto.INT4, dims=[3], raw_data=b"\x21\x03")
+    texts = onnx.TensorProto(name="s", data_type=onnx.TensorProto.STRING, dims=[2], string_data=[b"a", b"bc"])
+
+    assert list(damages(onnx.GraphProto(name="g", initializer=[four, texts]))) == []
