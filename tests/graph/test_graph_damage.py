@@ -76,6 +76,15 @@ def test_element_types_that_are_none(tmp_path):
             read(tmp_path, model.SerializeToString())
 
 
+def test_attributes_without_a_type(tmp_path):
+    """Nothing says which of its fields counts."""
+    model = onnx.ModelProto.FromString(data())
+    model.graph.node[0].attribute[0].ClearField("type")
+
+    with pytest.raises(ToolError, match="attribute 'mode' of 'Resize' node '' has no type"):
+        read(tmp_path, model.SerializeToString())
+
+
 def test_packed_types_and_texts_are_sound():
     """Two 4-bit numbers share a byte, and strings have no fixed size."""
     four = onnx.TensorProto(name="q", data_type=onnx.TensorProto.INT4, dims=[3], raw_data=b"\x21\x03")

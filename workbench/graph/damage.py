@@ -20,6 +20,8 @@ def damages(graph: onnx.GraphProto) -> Iterator[str]:
         if not all(isinstance(name, str) for name in names):
             yield f"a name of {node.op_type!r} node {node.name!r} is no text"
         for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.UNDEFINED and not attribute.ref_attr_name:
+                yield f"attribute {attribute.name!r} of {node.op_type!r} node {node.name!r} has no type"
             texts = (attribute.s, *attribute.strings) if attribute.type in _TEXTS else ()
             if not all(_is_text(text) for text in texts):
                 yield f"attribute {attribute.name!r} of {node.op_type!r} node {node.name!r} is no text"
