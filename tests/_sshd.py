@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,9 +102,8 @@ def serving(folder: Path, client: Path) -> Iterator[Board]:
     wrapper = client / "ssh"
     wrapper.write_text(f'#!/bin/sh\nexec {ssh} -F "{board.config}" "$@"\n')
     wrapper.chmod(0o755)
-    made = os.geteuid() == 0 and not _PRIVILEGES.exists()
-    if made:
-        _PRIVILEGES.mkdir()
+    if os.geteuid() == 0:
+        _PRIVILEGES.mkdir(exist_ok=True)  # it stays: another test's sshd may be using it
     log = (folder / "sshd.log").open("wb")
     server = subprocess.Popen([sshd, "-D", "-e", "-f", folder / "sshd_config"], stdout=log, stderr=log)
     try:
@@ -114,9 +113,6 @@ def serving(folder: Path, client: Path) -> Iterator[Board]:
         server.terminate()
         server.wait()
         log.close()
-        if made:
-            with suppress(OSError):
-                _PRIVILEGES.rmdir()
 
 
 def use_key(board: Board, name: str) -> None:

@@ -196,7 +196,7 @@ def test_program_that_fails(board, model, scratch):
     board.fail("crash")
 
     text = refused(model, board.address)
-    assert "ax_run_model failed with exit code 1:\n    [ERROR] ax_engine: create handle failed" in text
+    assert "exit code 1:\n    [ERROR] ax_engine: create handle failed, ret=0x80060082\n" in text
     (log,) = scratch.iterdir()
     assert str(log) in text
     assert "ret=0x80060082" in log.read_text()

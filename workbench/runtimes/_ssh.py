@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import IO, Any, Self, TypeVar, cast
 
 from workbench.errors import ToolError
+from workbench.runtimes._process import plain
 from workbench.runtimes._ssh_trouble import explain, where
 from workbench.runtimes.board_address import Address
 
@@ -181,6 +182,8 @@ class Board:
                 ready = line == "workbench-ready"
                 if ready:
                     break
+        if watch.over and seconds < _ANSWER:
+            raise self.late()
         if watch.over:
             raise ToolError(
                 f"no answer within {seconds:g} s",
@@ -259,7 +262,7 @@ def lines_of(stream: IO[bytes]) -> Iterator[str]:
 
 def printable(raw: bytes) -> str:
     """`raw` as text that a terminal shows as it is."""
-    return "".join(char for char in raw.decode("utf-8", "replace") if char.isprintable() or char == "\t").strip()
+    return plain(raw.decode("utf-8", "replace")).strip()
 
 
 def _last(said: IO[Any]) -> list[str]:
