@@ -132,7 +132,8 @@ class DumpRunner(Runner):
             return "".join(f"    {file_name(port.name)}: {port.dtype} {list(port.shape)}\n" for port in ports)
 
         return (
-            f"Inputs for {self._path.name}: {count} sample{'s' * (count != 1)}, one folder each in {INPUTS}/, raw little-endian.\n\n"
+            f"Inputs for {self._path.name}: {count} sample{'s' * (count != 1)}, one folder each in {INPUTS}/, raw"
+            " little-endian.\n\n"
             "On the board, with this folder and the model copied there:\n"
             f"    ax_run_model -m {self._path.name} -i {INPUTS} -o . -l {LIST} --use-tensor-name\n"
             "In AXera's simulation:\n"
