@@ -223,7 +223,20 @@ def test_an_operator_set_of_the_future(call, tmp_path):
     proto.opset_import[0].version = 2**40
     onnx.save(proto, tmp_path / "future.onnx")
 
-    assert "the installed ONNX knows 1 to" in call("future.onnx", "--chip", "AX650", code=3).stderr
+    told = call("future.onnx", "--chip", "AX650", code=3).stderr
+    assert "future.onnx: the graph says operator set 1099511627776, the installed ONNX knows 1 to" in told
+
+
+def test_a_graph_that_makes_onnx_crash(call, tmp_path):
+    """A Split with more outputs than it says ends ONNX's shape inference, and with it the process, but not ours."""
+    proto = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 18]> g (float[1,4,8,8] x) => (float[1,2,8,8] a) {'
+        " a, b, c = Split<axis = 1, num_outputs = 2>(x) }"
+    )
+    onnx.save(proto, tmp_path / "crash.onnx")
+    result = call("crash.onnx", "--chip", "AX650", code=3)
+
+    assert "crash.onnx: not a valid ONNX graph" in result.stderr
 
 
 def test_usage(call):

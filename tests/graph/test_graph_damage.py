@@ -85,6 +85,17 @@ def test_attributes_without_a_type(tmp_path):
         read(tmp_path, model.SerializeToString())
 
 
+def test_device_configurations_without_a_name(tmp_path):
+    """Nothing can be written back that has one."""
+    model = onnx.ModelProto.FromString(data())
+    if not hasattr(model.graph.node[0], "device_configurations"):
+        pytest.skip("this ONNX has no device configurations")
+    model.graph.node[0].device_configurations.add()
+
+    with pytest.raises(ToolError, match="has a device configuration without a name"):
+        read(tmp_path, model.SerializeToString())
+
+
 def test_packed_types_and_texts_are_sound():
     """Two 4-bit numbers share a byte, and strings have no fixed size."""
     four = onnx.TensorProto(name="q", data_type=onnx.TensorProto.INT4, dims=[3], raw_data=b"\x21\x03")

@@ -49,17 +49,21 @@ def command(model: Path, chips: tuple[str, ...], fixed: Path | None, everything:
     """
     import json
 
+    from workbench.errors import UnsupportedError
     from workbench.targets.pulsar2 import remedies
     from workbench.targets.pulsar2.chips import find
 
     names = tuple(dict.fromkeys(find(chip.upper()).name for chip in chips))
     if fixed is not None:
         _writable(fixed)
-    graph = _read(model)
     done: list[Remedy] = []
-    reports, after, mended = [], [], graph
-    for name in names:
-        reports.append(remedies.treat(graph, name).before)
+    after: list[Report] = []
+    try:
+        graph = mended = _read(model)
+        reports = [remedies.treat(graph, name).before for name in names]
+    except UnsupportedError as error:
+        error.where = error.where or str(model)
+        raise
     if fixed is not None:
         for name in names:
             treated = remedies.treat(mended, name)
@@ -89,10 +93,11 @@ def _read(path: Path) -> ir.Model:
     """The graph in `path`.
 
     Raises:
-        ToolError: it is no ONNX file that can be checked.
+        ToolError: it is no ONNX file that can be checked, or one that makes ONNX crash.
     """
     from workbench.errors import ToolError
-    from workbench.graph import io
+    from workbench.graph import io, trial
+    from workbench.targets.pulsar2 import lint
 
     kinds = {".axmodel": "compiled already", ".tflite": "a TFLite file", ".pb": "a TensorFlow graph"}
     kind = kinds.get(path.suffix.lower())
@@ -102,7 +107,9 @@ def _read(path: Path) -> ir.Model:
             where=str(path),
             fix="check the .onnx file it belongs to, e.g. dist/<recipe>/<recipe>.onnx",
         )
-    return io.read(path)
+    model = io.read(path)
+    trial.survive(lambda: lint.lint(model, "AX650"))
+    return model
 
 
 def _writable(path: Path) -> None:

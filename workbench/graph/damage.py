@@ -19,6 +19,8 @@ def damages(graph: onnx.GraphProto) -> Iterator[str]:
         names = (node.name, node.op_type, node.domain, *node.input, *node.output, *(one.name for one in node.attribute))
         if not all(isinstance(name, str) for name in names):
             yield f"a name of {node.op_type!r} node {node.name!r} is no text"
+        if not all(one.configuration_id for one in getattr(node, "device_configurations", ())):  # since ONNX 1.18
+            yield f"{node.op_type!r} node {node.name!r} has a device configuration without a name"
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.UNDEFINED and not attribute.ref_attr_name:
                 yield f"attribute {attribute.name!r} of {node.op_type!r} node {node.name!r} has no type"

@@ -25,7 +25,6 @@ _MOST = 64  # passes for one graph: each makes it better, so this is never reach
 # A pass that would need others to come after it is given with them.
 OFFERS: Mapping[tuple[str, str], tuple[tuple[Call, ...], ...]] = {
     ("input", "shape"): ((("static_batch", {}),),),
-    ("input", "type"): ((("narrow_indices", {}),),),
     ("*", "auto_pad"): ((("explicit_padding", {}),),),
     ("*", "type"): ((("narrow_indices", {}),),),
     ("*", "ranges"): ((("split_outputs", {}),),),
