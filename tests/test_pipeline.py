@@ -93,6 +93,21 @@ def test_changing_a_limit_runs_only_parity_and_its_page(bench):
     assert log.ran == ["parity", "report"]
 
 
+def test_an_input_with_another_name_keeps_its_pictures(bench):
+    """After rename_io on an input, its pictures still calibrate, are golden, and are packed for Pulsar2."""
+    renamed = {"surgery: [fold_batchnorm]": "surgery: [fold_batchnorm, {rename_io: {names: {image: picture}}}]"}
+    plain, _ = bench.convert()
+    before = json.loads((plain.folder / "parity.json").read_text())["artifacts"]
+    outcome, _ = bench.convert(renamed)
+
+    assert [one["name"] for one in outcome.manifest["inputs"]] == ["picture"]
+    after = json.loads((outcome.folder / "parity.json").read_text())["artifacts"]
+    assert [one["outputs"] for one in after] == [one["outputs"] for one in before]
+    config = json.loads((outcome.folder / "pulsar2" / "AX650" / "config.json").read_text())
+    assert [one["tensor_name"] for one in config["input_processors"]] == ["picture"]
+    assert (outcome.folder / "pulsar2" / "AX650" / "calibration" / "picture.tar").is_file()
+
+
 def test_two_machines_make_the_same_bytes(bench, tmp_path):
     """Another store, another recipe folder, another dist: every published file is byte-identical."""
     first, _ = bench.convert()

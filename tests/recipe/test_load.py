@@ -171,6 +171,13 @@ def test_a_good_recipe_loads(tmp_path):
         ('MoveNet"', 'MoveNet", arguments: {a: [1]}', "2:80", "source.arguments.a: an argument is text", "one plain"),
         ('MoveNet"', 'MoveNet", commit: abc', "2:73", "source.commit: 'abc' is not as it should be", "40 hexadecimal"),
         ("name: heat,", "name: image,", "7:12", "'image' is also the name of inputs[0]", "rename one"),
+        (
+            "  - {name: image, shape: [1, 3, 64, 64]}\n",
+            "  - {name: image, shape: [1, 3, 64, 64]}\n  - {name: depth, tensor: image, shape: [1, 3, 64, 64]}\n",
+            "6:27",
+            "inputs[1].tensor: 'image' is also the tensor of inputs[0]",
+            "of each input",
+        ),
         ("float: {max_abs: 1e-4}", "float: {}", "19:12", "gates nothing", "at least one, e.g. cosine"),
         ("    int8: {cosine: 0.9}\n", "", "19:5", "the INT8 model has no limit", "add int8"),
         ("joints: coco17\n", "", "1:1", "key 'joints' is missing", "add it: joints: the skeleton, e.g. coco17"),

@@ -33,3 +33,12 @@ def test_names_are_safe_in_paths(name):
     """A name becomes a file name, so it cannot leave its folder."""
     with pytest.raises(ValidationError):
         InputSpec(name=name, shape=(1, 3, 8, 8))
+
+
+def test_an_inputs_folder_follows_the_source_and_no_path():
+    """It stays when surgery renames the input, and no name of a tensor leads out of the folder above it."""
+    plain = InputSpec(name="x", shape=(1, 3, 8, 8))
+    assert plain.folder == plain.model_copy(update={"name": "y", "tensor": plain.source_tensor}).folder == "x"
+    odd = [InputSpec(name="x", tensor=tensor, shape=(1, 3, 8, 8)).folder for tensor in ("..", "/a", "a/b", "a" * 512)]
+    assert all(folder.isalnum() and len(folder) == 32 for folder in odd)
+    assert len(set(odd)) == 4

@@ -18,13 +18,13 @@ Feeds = dict[str, npt.NDArray[np.float32]]
 
 def feeds(folder: Path, inputs: Sequence[InputSpec]) -> Iterator[Feeds]:
     """For each picture in ``folder/<input>/``, {input name: float32 (1, C, H, W)}, in the order of the file names."""
-    for fitted in zip(*(read_fitted(folder / spec.name) for spec in inputs), strict=True):
+    for fitted in zip(*(read_fitted(folder / spec.folder) for spec in inputs), strict=True):
         yield {spec.name: to_tensor(picture, spec) for spec, picture in zip(inputs, fitted, strict=True)}
 
 
 def count(folder: Path, inputs: Sequence[InputSpec]) -> int:
     """How many samples `feeds` yields."""
-    return sum(1 for _ in (folder / inputs[0].name).glob("*.png"))
+    return sum(1 for _ in (folder / inputs[0].folder).glob("*.png"))
 
 
 class Samples(Sequence[Feeds]):
@@ -38,7 +38,7 @@ class Samples(Sequence[Feeds]):
 
     def __init__(self, folder: Path, inputs: Sequence[InputSpec], chosen: Collection[int] | None = None) -> None:
         self._inputs = inputs
-        pictures = zip(*(read_fitted(folder / spec.name) for spec in inputs), strict=True)
+        pictures = zip(*(read_fitted(folder / spec.folder) for spec in inputs), strict=True)
         self._fitted = [fitted for index, fitted in enumerate(pictures) if chosen is None or index in chosen]
 
     def __len__(self) -> int:

@@ -33,6 +33,12 @@ def across_keys(recipe: Recipe, marks: Marks) -> list[RecipeError]:
         if spec.name in seen:
             complain((*at, "name"), f"{spec.name!r} is also the name of {seen[spec.name]}", "rename one")
         seen[spec.name] = dotted(at)
+    read: dict[str, int] = {}
+    for index, one in enumerate(recipe.inputs):
+        if one.source_tensor in read:
+            what = f"{one.source_tensor!r} is also the tensor of inputs[{read[one.source_tensor]}]"
+            complain(("inputs", index, "tensor"), what, "name the source's tensor of each input")
+        read[one.source_tensor] = index
     if len({spec.shape[0] for _, spec in specs}) > 1:
         complain(("outputs", 0, "shape"), "inputs and outputs disagree on the batch size", "use one batch size")
     if recipe.source.name not in ("", "torch"):

@@ -6,6 +6,8 @@ here and filled by `load`, which knows the catalogue.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -106,6 +108,13 @@ class InputSpec(Strict):
     def source_tensor(self) -> str:
         """The name of this input inside the source network."""
         return self.tensor or self.name
+
+    @property
+    def folder(self) -> str:
+        """What its fitted pictures' folder is called: by the source's name, which stays when surgery renames it."""
+        tensor = self.source_tensor
+        plain = re.fullmatch(r"[A-Za-z0-9_-]{1,100}", tensor)
+        return tensor if plain else hashlib.sha256(tensor.encode()).hexdigest()[:32]
 
     @property
     def value_range(self) -> tuple[float, float]:

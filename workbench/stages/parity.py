@@ -100,7 +100,7 @@ def _one(suspect: _Suspect, folder: Path, parity: Parity) -> dict[str, Any]:
     with open_model(suspect.path, hardware=known.hardware) as runner:
         outputs = pair(_ports(suspect.golden), runner.outputs, reference_layout="NCHW", got_layout=runner.layout)
         fed = feeds_of(suspect.inputs, runner.inputs, runner.layout, cameras=known.cameras)
-        pictures = zip(*(read_fitted(folder / one.spec.name) for one in fed), strict=True)
+        pictures = zip(*(read_fitted(folder / one.spec.folder) for one in fed), strict=True)
         feeds: Iterator[dict[str, Array]] = (
             {one.port.name: one.of_pixels(pixels) for one, pixels in zip(fed, fitted, strict=True)}
             for fitted in pictures

@@ -28,7 +28,7 @@ class Settings:
 
 
 def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Progress) -> None:
-    """Write ``golden/<input>/*.png``, ``calibration/<input>/*.png`` and ``pictures.json``."""
+    """Write ``golden/<InputSpec.folder>/*.png``, the same in ``calibration``, and ``pictures.json``."""
     found = find_pictures(settings.calibration.pictures, inputs["base"], cache=inputs["cache"])
     golden, rest = hold_out(found.paths, settings.samples)
     if copies := len(found.paths) - len(golden) - len(rest):
@@ -40,7 +40,7 @@ def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Pro
         ("calibration", rest, wanted.count, wanted.least, wanted.crops),
     ):
         for spec in settings.inputs:
-            folder = out / name / spec.name
+            folder = out / name / spec.folder
             fitted = write_fitted(paths, spec, folder, count=count, minimum=minimum, crops=crops, progress=progress)
             if len(fitted.used) < count:
                 progress.warn(f"{len(fitted.used)} of the {count} {name} pictures asked for: there are no more")
@@ -51,4 +51,4 @@ def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Pro
     write_json(out / "pictures.json", report)
 
 
-STAGE = Stage("pictures", 1, run, tools=("pillow", "numpy"), rooms=("calib",))
+STAGE = Stage("pictures", 2, run, tools=("pillow", "numpy"), rooms=("calib",))

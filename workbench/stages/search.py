@@ -108,7 +108,7 @@ def _apart(names: Sequence[str], wanted: int) -> tuple[Indices, Indices, Indices
 def _judging(folder: Path, specs: Sequence[InputSpec], whole: Indices, cut: Indices) -> Iterator[Feeds]:
     """The pictures at the places `whole` as they are, then a crop of each of those at `cut`."""
     for chosen, change in ((whole, _as_it_is), (cut, _crop)):
-        for index, fitted in enumerate(zip(*(read_fitted(folder / spec.name) for spec in specs), strict=True)):
+        for index, fitted in enumerate(zip(*(read_fitted(folder / spec.folder) for spec in specs), strict=True)):
             if index in chosen:
                 key = fitted[0].tobytes()
                 pairs = zip(specs, fitted, strict=True)

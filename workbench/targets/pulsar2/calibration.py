@@ -47,7 +47,7 @@ def write(inputs: Sequence[InputSpec], pictures: Path, out: Path, kind: Callable
                 f"input {spec.name!r} takes {spec.nchw[0]} pictures at once, Pulsar2's calibration one at a time",
                 fix="use a batch of 1; compiler.static_batch_sizes adds others on the chip",
             )
-        folder = pictures / spec.name
+        folder = pictures / spec.folder
         if kind(spec.name) == "fp32":
             count = pack_numpy((to_tensor(picture, spec) for picture in read_fitted(folder)), out / path)
         else:
