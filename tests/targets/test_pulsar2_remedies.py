@@ -153,6 +153,36 @@ def test_times_one_is_taken_out(node):
     assert [value.name for value in treated.model.graph.outputs] == ["y"]
 
 
+def test_index_arithmetic_becomes_int32():
+    """What is computed from ArgMax is narrowed behind it: no int64 but the one ONNX prescribes."""
+    text = """(float[1,8] x, float[9,4] table) => (float[1,4] y) {
+        best = ArgMax<axis = 1, keepdims = 0>(x)
+        next = Add(best, one)
+        last = Sub(next, one)
+        y = Gather<axis = 0>(table, last)
+    }"""
+    model = graph(text, one=np.array([1], np.int64))
+    treated = treat(model, "AX650")
+
+    assert [(one.node, one.found, one.passes) for one in treated.before.findings] == [
+        ("next", "'next' is int64", ("- narrow_indices",))
+    ]
+    assert treated.after.findings == ()
+    feeds = feeds_of(model)
+    np.testing.assert_array_equal(run(treated.model, feeds)["y"], run(model, feeds)["y"])
+
+
+def test_a_cast_to_int64_becomes_one_to_int32():
+    """The page's list of types has no int64."""
+    text = """(float[1,4] x, float[9,4] table) => (float[4,4] y) {
+        wide = Cast<to = 7>(x) row = Reshape(wide, m) y = Gather<axis = 0>(table, row)
+    }"""
+    treated = treat(graph(text, m=np.array([-1], np.int64)), "AX650")
+
+    assert [(one.operator, one.passes) for one in treated.before.findings] == [("Cast", ("- narrow_indices",))]
+    assert treated.after.findings == ()
+
+
 def test_group_normalization_where_it_is_missing():
     """AX650 has it, AX620E has not."""
     assert treat(build("GroupNormalization"), "AX650").before.findings == ()

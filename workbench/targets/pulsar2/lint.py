@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx
 import onnx_ir as ir
 
 from workbench.errors import UnsupportedError
-from workbench.graph import constants, shapes, walk
+from workbench.graph import shapes, walk
 from workbench.targets.pulsar2 import chips, limits, operators, traps
 from workbench.targets.pulsar2.findings import Finding, Report, Verdict
 from workbench.targets.pulsar2.limits import Unknown, View
@@ -46,6 +47,19 @@ class _Graph:
         return View(node, self.opset, self.shapes)
 
 
+@dataclass
+class _Told:
+    """What was said already.
+
+    Attributes:
+        notes: how many nodes each note is about.
+        types: tensors of an element type that was found fault with; what only passes it on is not told again.
+    """
+
+    types: set[str]
+    notes: Counter[str] = field(default_factory=Counter)
+
+
 def lint(model: ir.Model, chip: str) -> Report:
     """Check `model`, which is not changed, against the table of `chip`, which may be an alias such as AX630C.
 
@@ -58,9 +72,9 @@ def lint(model: ir.Model, chip: str) -> Report:
     graph = _inferred(model)
     findings = list(_whole(graph, table))
     fine: list[tuple[str, str]] = []
-    notes: dict[str, int] = {}
+    told = _Told(types={one.tensor for one in findings if one.attribute == "type"})
     for node in model.graph:
-        found = [*_node(graph, table, name, node, notes), *traps.of_node(graph.view(node), table)]
+        found = [*_node(graph, table, name, node, told), *traps.of_node(graph.view(node), table)]
         if found:
             findings += found
         else:
@@ -69,8 +83,8 @@ def lint(model: ir.Model, chip: str) -> Report:
     findings += mixed
     joined = {(one.node, one.operator) for one in mixed}
     fine = [one for one in fine if one not in joined]
-    told = tuple(f"{text} ({count} node{'' if count == 1 else 's'})" for text, count in notes.items())
-    return Report(name, table.about(name), graph.opset, tuple(findings), tuple(fine), told)
+    notes = tuple(f"{text} ({count} node{'' if count == 1 else 's'})" for text, count in told.notes.items())
+    return Report(name, table.about(name), graph.opset, tuple(findings), tuple(fine), notes)
 
 
 def _inferred(model: ir.Model) -> _Graph:
@@ -144,9 +158,9 @@ def _of_input(name: str, attribute: str, found: str, limit: str) -> Finding:
     )
 
 
-def _node(graph: _Graph, table: Table, chip: str, node: ir.Node, notes: dict[str, int]) -> Iterator[Finding]:
-    """What is wrong with one node; notes are counted by their text."""
-    listed = _listed(graph, table, chip, node, notes)
+def _node(graph: _Graph, table: Table, chip: str, node: ir.Node, told: _Told) -> Iterator[Finding]:
+    """What is wrong with one node."""
+    listed = _listed(graph, table, chip, node, told)
     if isinstance(listed, Finding):
         yield listed
         return
@@ -154,8 +168,7 @@ def _node(graph: _Graph, table: Table, chip: str, node: ir.Node, notes: dict[str
     for limit in listed:
         if limit.rule.word == "information":
             if limits.counts(view, limit):
-                text = f"{node.op_type}: {limit.sentence.removeprefix('note:').strip()}"
-                notes[text] = notes.get(text, 0) + 1
+                told.notes[f"{node.op_type}: {limit.sentence.removeprefix('note:').strip()}"] += 1
             continue
         try:
             found = limits.broken(view, limit)
@@ -165,12 +178,10 @@ def _node(graph: _Graph, table: Table, chip: str, node: ir.Node, notes: dict[str
         if found is not None:
             yield _finding(node, limit.name or "operator", found, limit.sentence, "blocked")
     yield from _unmentioned(view, listed)
-    yield from _made(graph, node)
+    yield from _made(graph, node, told)
 
 
-def _listed(
-    graph: _Graph, table: Table, chip: str, node: ir.Node, notes: dict[str, int]
-) -> tuple[Limit, ...] | Finding:
+def _listed(graph: _Graph, table: Table, chip: str, node: ir.Node, told: _Told) -> tuple[Limit, ...] | Finding:
     """The limits of a node's operator, or why it has none."""
     if node.op_identifier() in graph.model.functions:
         return _finding(node, "operator", "calls a function of the file", "operators only", "blocked")
@@ -181,8 +192,7 @@ def _listed(
         if not chips.find(chip).quantonnx:
             able = " and ".join(one.name for one in chips.CHIPS if one.quantonnx)
             return _finding(node, "operator", "is quantized already", f"QuantONNX is for {able} only", "blocked")
-        text = "QuantizeLinear, DequantizeLinear: a quantized graph is given with model_type QuantONNX"
-        notes[text] = notes.get(text, 0) + 1
+        told.notes["QuantizeLinear, DequantizeLinear: a quantized graph is given with model_type QuantONNX"] += 1
         return ()
     if known is None:
         return _finding(node, "operator", "is not listed", traps.unlisted(node, table), "blocked")
@@ -220,7 +230,7 @@ def _unmentioned(view: View, listed: tuple[Limit, ...]) -> Iterator[Finding]:
             yield _finding(node, name, "is given", limit, "by hand")
 
 
-def _made(graph: _Graph, node: ir.Node) -> Iterator[Finding]:
+def _made(graph: _Graph, node: ir.Node, told: _Told) -> Iterator[Finding]:
     """Shapes that are not numbers and element types that the chip may not have, where they first appear."""
     if walk.is_op(node, "Constant"):
         return
@@ -232,9 +242,11 @@ def _made(graph: _Graph, node: ir.Node) -> Iterator[Finding]:
             text = f"'{value.name}' is {_shown(graph, value)}" if known else f"of '{value.name}' is not known"
             yield _finding(node, "shape", text, "every size must be a number", "blocked" if known else "by hand")
         kind = graph.types.get(value.name)
-        if kind is None or kind in _SAID_TYPES or walk.is_op(node, "Cast") or _always(graph, node, index, kind):
+        if kind is None or kind in _SAID_TYPES or _always(graph, node, index, kind):
             continue
-        if any(graph.types.get(str(one.name)) == kind for one in node.inputs if constants.array(one) is None and one):
+        told_before = not told.types.isdisjoint(str(one.name) for one in node.inputs if one is not None)
+        told.types.add(value.name)
+        if told_before or walk.is_op(node, "Cast"):  # Cast has a sentence about types of its own
             continue
         unsaid = kind in _UNSAID_TYPES
         limit = f"no entry speaks of {kind} but as what Cast cannot make" if unsaid else f"DataType has no {kind}"
