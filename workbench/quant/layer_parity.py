@@ -7,8 +7,9 @@ few sums a tensor: memory does not grow with tensors or samples.
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,9 +139,12 @@ class _Merged:
         self._inputs = frozenset(value.name for value in emulated.graph.input)
         makers = {name: node.op_type for node in plain.graph.node for name in node.output if name}
         self._roles = _Roles.of(emulated.graph, self._inputs | makers.keys())
-        self._nodes = list(plain.graph.node)
-        for node in emulated.graph.node:
+        # Every node with its place along its network, 0..1; see `_side_by_side`.
+        self._nodes = [(index / len(plain.graph.node), node) for index, node in enumerate(plain.graph.node)]
+        for index, node in enumerate(emulated.graph.node):
+            self._place = index / len(emulated.graph.node)
             self._copy(node)
+        self._place = 0.0
         known = {value.name: value for value in (*plain.graph.value_info, *plain.graph.output)}
         compared = dict.fromkeys(name for name in self._roles.rounded.values() if name not in self._inputs)
         seen: dict[str, str] = {}
@@ -165,7 +169,7 @@ class _Merged:
             for pair in self.pairs
             for name in pair.sums
         ]
-        graph = helper.make_graph(self._nodes, "layers", emulated.graph.input, outputs, constants)
+        graph = helper.make_graph(_side_by_side(self._nodes), "layers", emulated.graph.input, outputs, constants)
         self.model = helper.make_model(graph, opset_imports=emulated.opset_import, ir_version=emulated.ir_version)
 
     def _copy(self, node: onnx.NodeProto) -> None:
@@ -188,7 +192,7 @@ class _Merged:
             own = name if name in self._inputs or not name else prefix + name
             copy.input[index] = reads.get(name, _EMULATED + name if name in self._roles.fixed else own)
         copy.output[:] = [prefix + name if name else "" for name in node.output]
-        self._nodes.append(copy)
+        self._nodes.append((self._place, copy))
 
     def _compare(self, reference: str, made: str) -> str:
         """Add nodes for the sums of one pair, in float64; returns the name of the vector that holds them."""
@@ -196,7 +200,7 @@ class _Merged:
 
         def add(kind: str, *names: str, **attributes: int) -> str:
             name = f"{start}:{len(self._nodes)}"
-            self._nodes.append(helper.make_node(kind, list(names), [name], **attributes))
+            self._nodes.append((0.0, helper.make_node(kind, list(names), [name], **attributes)))
             return name
 
         a, b = (add("Cast", name, to=TensorProto.DOUBLE) for name in (reference, made))
@@ -206,10 +210,35 @@ class _Merged:
             *(add("ReduceSumSquare", values, keepdims=0) for values in (a, b, noise)),
         ]
         shape = f"{start}:shape"
-        self._nodes.append(helper.make_node("Constant", [], [shape], value_ints=[1]))
+        self._nodes.append((0.0, helper.make_node("Constant", [], [shape], value_ints=[1])))
         stacked = [add("Reshape", one, shape) for one in sums]
-        self._nodes.append(helper.make_node("Concat", stacked, [start], axis=0))
+        self._nodes.append((0.0, helper.make_node("Concat", stacked, [start], axis=0)))
         return start
+
+
+def _side_by_side(nodes: Sequence[tuple[float, onnx.NodeProto]]) -> list[onnx.NodeProto]:
+    """The nodes in an order in which the networks advance together, and comparisons, at place 0, happen at once.
+
+    One network after the other would keep every activation of the first alive until the last has run: a lean session
+    takes nodes in the order they are listed.
+    """
+    made = {name: index for index, (_, node) in enumerate(nodes) for name in node.output if name}
+    waits = [{made[name] for name in node.input if name in made} for _, node in nodes]
+    readers: dict[int, list[int]] = {}
+    for index, sources in enumerate(waits):
+        for source in sources:
+            readers.setdefault(source, []).append(index)
+    ready = [(place, index) for index, (place, _) in enumerate(nodes) if not waits[index]]
+    heapq.heapify(ready)
+    ordered = []
+    while ready:
+        _, index = heapq.heappop(ready)
+        ordered.append(nodes[index][1])
+        for reader in readers.get(index, ()):
+            waits[reader].discard(index)
+            if not waits[reader]:
+                heapq.heappush(ready, (nodes[reader][0], reader))
+    return ordered
 
 
 def _same_opset(network: ir.Model, emulation: ir.Model) -> tuple[onnx.ModelProto, onnx.ModelProto]:
