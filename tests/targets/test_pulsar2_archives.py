@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from _pulsar2 import FACTS, calibrated, quant
+from _build_config import FACTS, calibrated, quant
 from PIL import Image
 
 from workbench.targets.pulsar2.facts import Facts

@@ -84,6 +84,44 @@ def test_the_script_is_golden_and_a_shell_reads_it(golden, tmp_path):
     subprocess.run(["sh", "-n", str(tmp_path / "build.sh")], check=True)
 
 
+def test_a_mark_in_the_model_is_no_command(tmp_path):
+    """Why a model must not be shipped is read from its file: in the script it is one line of text."""
+    mark = f'x"; touch {tmp_path}/a; echo "\ntouch {tmp_path}/b\n$(touch {tmp_path}/c)\\n\''
+    (tmp_path / "build.sh").write_text(render.script("net", "AX650", Options(), mark))
+    done = subprocess.run(["sh", tmp_path / "build.sh"], capture_output=True, text=True)
+    assert done.returncode == 3
+    assert done.stderr.startswith(f'NOT DEPLOYABLE: x"; touch {tmp_path}/a; echo " touch')
+    assert done.stderr.count("NOT DEPLOYABLE") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"build.sh"}
+
+
+def test_scripts_pass_words_to_the_engine(tmp_path, monkeypatch):
+    """PULSAR2_ENGINE_OPTIONS stand before the engine's command, PULSAR2_RUN_OPTIONS after ours; nothing is pulled."""
+    (tmp_path / "pulsar2" / "AX650").mkdir(parents=True)
+    (tmp_path / "case").mkdir()
+    (tmp_path / "pulsar2" / "model.onnx").touch()
+    engine = tmp_path / "engine"
+    engine.write_text('#!/bin/sh\nfor word; do echo "$word"; done\n')
+    engine.chmod(0o755)
+    for name, value in (
+        ("IMAGE", "pulsar2:7.0"),
+        ("ENGINE", str(engine)),
+        ("ENGINE_OPTIONS", "--storage-driver vfs"),
+        ("RUN_OPTIONS", "--network host --memory 8g"),
+    ):
+        monkeypatch.setenv(f"PULSAR2_{name}", value)
+    facts = {"inside": "case", "root": "..", "arguments": ["build"], "licences": "/no", "script": "x", "missing": ""}
+    for path, text in (
+        ("pulsar2/AX650/build.sh", render.script("net", "AX650", Options())),
+        ("reproduce.sh", render.template("reproduce.sh.j2", facts)),
+    ):
+        (tmp_path / path).write_text(text)
+        done = subprocess.run(["sh", tmp_path / path], capture_output=True, text=True)
+        words = done.stdout.splitlines()
+        assert words[:6] == ["--storage-driver", "vfs", "run", "--rm", "--pull", "never"], done.stderr
+        assert words.index("none") < words.index("host") < words.index("8g") < words.index("pulsar2:7.0")
+
+
 def test_calibration_and_runtime_see_the_same_colours():
     """For 8-bit input one colour order stands in both formats, with mean and std the same for both."""
     made = json.loads(render.config("AX650", (BGR,), Options()))

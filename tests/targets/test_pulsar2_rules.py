@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from _pulsar2 import FACTS, calibrated, config, layers, processed, quant, told
+from _build_config import FACTS, calibrated, config, layers, processed, quant, told
 from onnx import TensorProto, helper
 
 from workbench.errors import ToolError

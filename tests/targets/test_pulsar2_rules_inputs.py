@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from _pulsar2 import FACTS, calibrated, config, finds, processed, quant
+from _build_config import FACTS, calibrated, config, finds, processed, quant, told
 
 from workbench.targets.pulsar2.facts import Facts
 
@@ -139,8 +139,6 @@ def test_a_broken_rule_is_the_only_finding(made, level, finding, fix):
 
 def test_a_float_input_is_not_normalized_unasked():
     """Empty mean and std are the calibration's: for a float input both have to be written out."""
-    from _pulsar2 import told
-
     found = told(config(input_processors=[processed(src_dtype="FP32")]), FACTS)
     assert [(level, text.split(",")[0]) for level, text, _ in found] == [
         ("error", f"{AT}.mean: left empty it is calibration_mean"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from _pulsar2 import FACTS, finds, layers, told
+from _build_config import FACTS, finds, layers, told
 
 AT = "quant.layer_configs[0]"
 

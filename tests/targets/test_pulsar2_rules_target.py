@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from _pulsar2 import FACTS, calibrated, config, finds, processed, quant
+from _build_config import FACTS, calibrated, config, finds, processed, quant, told
 
 from workbench.targets.pulsar2.facts import Facts, NodeFact
 
@@ -232,6 +232,4 @@ def test_a_contradiction_to_the_model(made, known, level, finding, fix):
 
 def test_a_dynamic_model_is_mended_by_input_shapes():
     """Sizes that the model leaves open may be given."""
-    from _pulsar2 import told
-
     assert told(config(input_shapes="image:1x3x8x8"), Facts({"image": (0, 3, 0, 0)}, {})) == []

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from workbench.errors import ToolError
-from workbench.targets.pulsar2 import widths
-from workbench.targets.pulsar2.widths import Effect
+from workbench.targets.pulsar2.results import widths
+from workbench.targets.pulsar2.results.widths import Effect
 
 BOTH = {"a": {"bit_width": 16}, "b": {"bit_width": 16, "state": "OVERLAPPED"}, "w": {"bit_width": 8}}
 
@@ -55,7 +55,7 @@ def test_what_is_not_certain_is_told(tmp_path):
 @pytest.mark.parametrize("content", ["{", "\ud800".encode("utf-8", "surrogatepass").decode("latin-1"), "[" * 100_000])
 def test_a_file_that_is_no_json_is_an_error(tmp_path, content):
     """What cannot be read cannot be checked, and nothing ends in a traceback."""
-    with pytest.raises(ToolError, match=r"quant/quant_axmodel.json is not JSON"):
+    with pytest.raises(ToolError, match="not JSON"):
         found(tmp_path, content)
 
 
@@ -70,8 +70,8 @@ def test_another_shape_of_json_knows_no_tensor(tmp_path, content):
 
 def test_a_missing_file_is_an_error(tmp_path):
     """No list, and a link in its place, are told."""
-    with pytest.raises(ToolError, match="No such file"):
+    with pytest.raises(ToolError, match="no such plain file"):
         widths.effect(tmp_path / "no.json", ("a",))
     (tmp_path / "link.json").symlink_to("/etc/hostname")
-    with pytest.raises(ToolError, match="no plain file"):
+    with pytest.raises(ToolError, match="no such plain file"):
         widths.effect(tmp_path / "link.json", ("a",))

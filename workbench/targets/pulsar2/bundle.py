@@ -131,7 +131,8 @@ def pack(
     entries.append(Entry("versions.json", (json.dumps(versions, indent=2) + "\n").encode()))
     facts = {
         "name": case.name,
-        "case": CASE,
+        "inside": CASE,
+        "root": "..",
         "config": _config_name(case.config),
         "arguments": [*_ARGUMENTS, _config_name(case.config)],
         "versions": versions,

@@ -10,8 +10,9 @@ from workbench.engine.progress import Progress
 from workbench.errors import ToolError
 from workbench.graph.io import is_compiled, read_proto
 from workbench.runtimes.pulsar2_tool import Toolchain
-from workbench.targets.pulsar2 import render, widths
+from workbench.targets.pulsar2 import render
 from workbench.targets.pulsar2.options import Options
+from workbench.targets.pulsar2.results import widths
 
 LOG = "build.log"
 TABLE = "precision_analysis_table.txt"
@@ -87,7 +88,7 @@ def _check_widths(path: Path, u16: Sequence[str], chip: str, progress: Progress)
     try:
         found = widths.effect(path, u16)
     except ToolError as error:
-        progress.warn(f"{chip}: cannot see which tensors have 16 bits: {error.what}")
+        progress.warn(f"{chip}: cannot see which tensors have 16 bits: {widths.WIDTHS_AT}: {error.what}")
         return
     widths.enforce(found, u16, chip, path)
     for doubt in widths.doubts(found, u16, chip):

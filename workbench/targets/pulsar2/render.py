@@ -167,7 +167,7 @@ def script(name: str, chip: str, options: Options, not_deployable: str = "") -> 
         .get_template("build.sh.j2")
         .render(
             name=name,
-            not_deployable=not_deployable,
+            not_deployable=_line(not_deployable),  # from the model's file, so it may be anything
             model=_BESIDE,
             chip=chip,
             arguments=arguments(chip, options),

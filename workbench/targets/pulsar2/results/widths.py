@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import ToolError
+from workbench.targets.pulsar2.results import _text
 
 WIDTHS_AT = "quant/quant_axmodel.json"
-_LARGEST = 256 * 2**20  # bytes; a network of a thousand layers has two
 _SECTIONS = ("tensor_configs", "configs")  # where the layers are; the vendor's page shows them without a section
 _WIDE = 16
 
@@ -82,14 +82,11 @@ def enforce(found: Effect, u16: Sequence[str], chip: str, where: Path) -> None:
 
 def _widths(path: Path) -> Mapping[str, dict[str, int]]:
     """By tensor the width that every layer has it at; a layer with it in two ways counts with the smaller."""
+    text = _text.read(path)
     try:
-        if path.is_symlink() or path.stat().st_size > _LARGEST:
-            raise ToolError(f"{WIDTHS_AT} is no plain file of a sensible size", where=str(path))
-        told: Any = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ToolError(f"{WIDTHS_AT}: {error.strerror}", where=str(path)) from error
-    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested to break readers
-        raise ToolError(f"{WIDTHS_AT} is not JSON", where=str(path)) from error
+        told: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:  # not JSON, or nested to break readers
+        raise ToolError("not JSON", where=str(path), fix="compile again, or look at it") from error
     layers = told if isinstance(told, dict) else {}
     layers = next((layers[name] for name in _SECTIONS if isinstance(layers.get(name), dict)), layers)
     found: dict[str, dict[str, int]] = {}
