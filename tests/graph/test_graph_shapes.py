@@ -66,6 +66,20 @@ def test_a_broken_graph_is_refused_in_onnxs_words(nodes, complaint):
     assert "\n" not in caught.value.what
 
 
+def test_types_and_shapes_of_everything():
+    """Inputs, weights and what nodes make, by name; a rank that nobody knows is None, and so is a size."""
+    model = graph(
+        "(float[N,4] x) => (float[i,j] y) { a = ArgMax<axis = 1>(x) b = custom.Twist(x) y = MatMul(x, k) }",
+        k=random(4, 3),
+    )
+    found = shapes.typed(shapes.outline(model))
+
+    assert found["x"] == (1, ("N", 4))
+    assert found["a"] == (7, ("N", 1))
+    assert found["k"] == (1, (4, 3))
+    assert "b" not in found
+
+
 @pytest.mark.parametrize("opset", [18, 20, 21])
 def test_the_group_normalization_that_onnx_withdrew_is_understood(opset):
     """Operator set 18 defined it with a scale a group, 21 with one a channel; both are checked and have a shape."""

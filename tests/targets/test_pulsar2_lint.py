@@ -103,7 +103,6 @@ def test_an_attribute_that_the_operator_set_has_not_yet_is_no_alarm(opset):
     assert all(lint(model, chip).findings == () for chip in ("AX650", "AX620E", "AX615", "AX637", "M57"))
 
 
-
 def test_nearest_mode_does_not_matter_for_linear():
     """Exporters write nearest_mode=floor into linear Resizes, which never read it."""
     text = """(float[1,1,2,2] x) => (float[1,1,4,4] y) {
@@ -239,6 +238,15 @@ def test_what_an_unknown_operator_makes_does_not_hide_what_follows():
 
     assert [one.attribute for one in lint(graph(told), "AX650").findings] == ["dilations"]
     assert [one.attribute for one in lint(graph(silent), "AX650").findings] == ["shape", "dilations"]
+
+
+@pytest.mark.parametrize("opset", [18, 21])
+def test_group_normalization_of_both_kinds(opset):
+    """The form that ONNX withdrew is listed as well as the one that came after; what follows has a shape."""
+    text = "(float[1,4,2,2] x) => (float[1,4,2,2] y) { n = GroupNormalization<num_groups = 2>(x, s, s) y = Relu(n) }"
+    model = graph(text, opset, s=np.ones(2 if opset < 21 else 4, np.float32))
+
+    assert lint(model, "AX650").findings == ()
 
 
 def test_subgraphs_and_functions_are_blocked():

@@ -120,9 +120,7 @@ def _inferable(proto: onnx.ModelProto, model: ir.Model) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     for node, before in zip(copy.graph.node, model.graph, strict=True):
-        if walk.is_op(before, "GroupNormalization") and node.input:  # it has no shape inference at all
-            node.CopyFrom(onnx.helper.make_node("Identity", node.input[:1], node.output[:1]))
-        elif not walk.is_op(before) or node.domain == _FOREIGN:
+        if not walk.is_op(before) or node.domain == _FOREIGN:
             stated = [value for value in before.outputs if value.name and value.shape is not None]
             copy.graph.value_info.extend(ir.serde.serialize_value(value) for value in stated)
     return copy
