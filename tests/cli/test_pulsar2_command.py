@@ -203,6 +203,21 @@ def test_findings_have_a_place_and_a_fix(call, by_hand, changes, code, where, wh
     assert fix in result.stdout
 
 
+def test_names_cannot_move_the_cursor(call, by_hand):
+    """What a file calls its things is printed without the characters that a terminal obeys."""
+    path = by_hand(**{"calib.tar": "\\u001b[2J\\u0000.tar"})
+    told = call("pulsar2", "validate", path, "--model", path.parent / "m.onnx", code=3).stdout
+    assert "\\x1b[2J\\x00.tar: quant.input_configs[0].calibration_dataset: no such archive" in told
+    assert all(sign.isprintable() or sign == "\n" for sign in told)
+
+
+def test_a_mistake_of_the_whole_file_is_no_recipes(call, tmp_path):
+    """A key that is written twice belongs to no field, and to no recipe."""
+    (tmp_path / "c.yaml").write_text("npu_mode: NPU1\nnpu_mode: NPU2\n")
+    told = call("pulsar2", "validate", tmp_path / "c.yaml", code=2).stdout
+    assert told.startswith(f"error: {tmp_path}/c.yaml:2:1: key 'npu_mode' is written twice")
+
+
 def test_missing_and_damaged_files(call, by_hand, tmp_path):
     """No configuration, no model, no base folder, no notation: three parts, exit 3 or 2."""
     path = by_hand()

@@ -66,6 +66,8 @@ def test_a_hash_of_digits_stays_text():
         ("a: !!int b\n", "cannot read the value 'b'"),
         ("[" * 5000, "r.yaml: too deeply nested"),
         ("<<: {a: 1}\n", "a key must be text, not <<"),
+        ('a: 1\nb: "x\\uD800"\n', "r.yaml:2:4: half of a character"),
+        ('a: 1\n"b\\uDFFF": 1\n', "r.yaml:2:1: half of a character"),
     ],
 )
 def test_what_is_no_recipe_is_refused_with_a_line(text, message):

@@ -119,6 +119,7 @@ HOSTILE = {
     "deep.toml": "a=" + "[" * 50_000,
     "dotted.toml": ".".join(["a"] * 5_000) + "=1",
     "digits.toml": "a=" + "9" * 10_000,
+    "hexadecimal.toml": "[quant]\nfinetune_epochs=0x" + "F" * 9_000,
     "deep.prototxt": "compiler {" + "sub_configs {" * 20_000,
     "open.prototxt": 'input: "a',
     "odd.prototxt": 'op_processors { op_name: "x" attrs { fields { key: "k" value { } } } }',
@@ -215,3 +216,4 @@ def test_toml_tables_have_places():
     assert marks.where(("compiler", "npu_perf")) == "f:6:12"
     assert marks.where(("compiler", "sub_configs", 1)) == "f:8:1"
     assert marks.where(("compiler", "sub_configs", 1, "quant", "check")) == "f:9:15"
+    assert marks.where(("compiler", "sub_configs", 1, "quant"), key=True) == "f:9:1"

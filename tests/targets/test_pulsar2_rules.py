@@ -93,3 +93,11 @@ def test_what_is_no_model(tmp_path):
     onnx.save(helper.make_model(graph), tmp_path / "c.axmodel")
     with pytest.raises(ToolError, match="compiled already"):
         facts(tmp_path / "c.axmodel")
+
+
+def test_thousands_of_mistakes_of_one_kind_are_cut():
+    """Fifty of a rule are told, the last with a word on the others."""
+    found = told(layers(layer_names=[f"gone{index}" for index in range(10_000)], data_type="U16"), FACTS)
+    assert len(found) == 50
+    assert found[0][1].endswith("the model has no node 'gone0'")
+    assert found[-1][1].endswith("'gone49'; there may be more of this kind")

@@ -6,6 +6,7 @@ import pytest
 from _build_config import FACTS, calibrated, config, finds, processed, quant, told
 
 from workbench.targets.pulsar2.facts import Facts, NodeFact
+from workbench.targets.pulsar2.rules_target import shapes_given
 
 QDQ = Facts({"image": (1, 3, 8, 8)}, {}, nodes=(NodeFact("q", "QuantizeLinear", ("image",), ("x",)),), opset=13)
 
@@ -118,6 +119,9 @@ QDQ = Facts({"image": (1, 3, 8, 8)}, {}, nodes=(NodeFact("q", "QuantizeLinear", 
         (config(input_shapes="image=1x3"), "error", "input_shapes: 'image=1x3' is no name:shape", "1x3x224x224"),
         (config(input_shapes="a:1x3,b:1x3"), "error", "input_shapes: 'a:1x3,b:1x3' is no name:shape", "; between"),
         (config(input_shapes="a:1x3;a:1x4"), "error", "input_shapes: 'a' is written twice", "once"),
+        (config(input_shapes="a:" + "1x" * 3000 + "1"), "error", "input_shapes: 'a:1x1x1x1x", "name:1x3x224x224"),
+        (config(input_shapes="a:1x99999999999"), "error", "input_shapes: 'a:1x99999999999' is no name", "1x3x224x224"),
+        (config(input_shapes=" " * 100_000), "error", "input_shapes: '    ", "name:1x3x224x224"),
         (config(input_shapes="a:1x0"), "error", "input_shapes: 'a:1x0' has a size of zero", "positive"),
         (
             quant(input_configs=[calibrated(calibration_dataset="folder/")]),
@@ -233,3 +237,4 @@ def test_a_contradiction_to_the_model(made, known, level, finding, fix):
 def test_a_dynamic_model_is_mended_by_input_shapes():
     """Sizes that the model leaves open may be given."""
     assert told(config(input_shapes="image:1x3x8x8"), Facts({"image": (0, 3, 0, 0)}, {})) == []
+    assert shapes_given(config(input_shapes=" image:0 : 1x3x8x8; b:2")) == {"image:0": (1, 3, 8, 8), "b": (2,)}

@@ -53,4 +53,9 @@ def each(
 
 def say(text: str) -> None:
     """Print an error on stderr."""
-    click.echo(f"{click.style('error', fg='red', bold=True)}: {text}", err=True)
+    click.echo(f"{click.style('error', fg='red', bold=True)}: {plain(text)}", err=True)
+
+
+def plain(text: str) -> str:
+    """`text`, which may quote a file, without characters that a terminal obeys; lines stay."""
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else repr(sign)[1:-1] for sign in text)

@@ -74,6 +74,7 @@ def validate(config: Path, model: Path | None, base: Path | None, samples: bool,
     """
     import json
 
+    from workbench.cli._problems import plain
     from workbench.cli._validated import validation
 
     told = validation(config, model, base, samples=samples)
@@ -83,7 +84,8 @@ def validate(config: Path, model: Path | None, base: Path | None, samples: bool,
         for place, finding in told.findings:
             colour = "red" if finding.level == "error" else "yellow"
             head = f"{finding.where}: {finding}" if finding.where else str(finding)
-            click.echo(f"{click.style(finding.level, fg=colour, bold=True)}: {place}: {head}\n  fix: {finding.fix}")
+            told_so = plain(f"{place}: {head}\n  fix: {finding.fix}")
+            click.echo(f"{click.style(finding.level, fg=colour, bold=True)}: {told_so}")
         click.echo(_summary(config, told))
     click.get_current_context().exit(told.exit_code)
 

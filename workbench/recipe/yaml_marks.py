@@ -21,6 +21,7 @@ _NUMBERS = (f"{_TAG}int", f"{_TAG}float")
 _TEXT = f"{_TAG}str"
 _SCALARS = (*_NUMBERS, _TEXT, f"{_TAG}bool", f"{_TAG}null")
 _LONGEST_NUMBER = 32
+_HALF = "half of a character, \\ud800 to \\udfff"
 
 
 class _Loader(yaml.SafeLoader):
@@ -140,6 +141,11 @@ def value(text: str) -> Any:
     return found
 
 
+def _half_of_a_character(text: str) -> bool:
+    """Whether an escape made what no file can hold as UTF-8."""
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 class _Builder:
     """Turns YAML nodes into data, noting marks and duplicate keys on the way."""
 
@@ -172,6 +178,9 @@ class _Builder:
     def _scalar(self, node: Node, place: str) -> Any:
         if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
             return node.value  # a hash made of digits, or of digits and one e, is no number
+        if _half_of_a_character(node.value):
+            self.errors.append(RecipeError(_HALF, where=place, fix="write both halves, or the character itself"))
+            return None
         try:
             return self._scalars.construct_object(node)
         except (yaml.YAMLError, ValueError):
@@ -192,6 +201,9 @@ class _Builder:
                 self.errors.append(RecipeError(what, where=place, fix=fix))
                 continue
             key: str = key_node.value
+            if _half_of_a_character(key):
+                self.errors.append(RecipeError(_HALF, where=place, fix="write both halves, or the character itself"))
+                continue
             if key in found:
                 self.errors.append(
                     RecipeError(f"key {key!r} is written twice (first at {first[key]})", where=place, fix="keep one")

@@ -139,6 +139,8 @@ def _check(value: Any, at: At) -> None:
     """What TOML can hold and JSON cannot."""
     if len(at) > jsonc.DEEPEST:
         raise _OddError(at[:1], f"too deeply nested for a {NOUN}", f"is it a {NOUN}?")
+    if isinstance(value, int) and abs(value) >= 2**64:
+        raise _OddError(at, "a number of too many digits", "write fewer")  # Python does not even print all of them
     if isinstance(value, datetime.date | datetime.time):
         raise _OddError(at, "a date or time is no value of a configuration", "put it in quotes if it is text")
     for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():

@@ -34,7 +34,7 @@ class Finding:
     where: str = ""
 
     def __str__(self) -> str:
-        return f"{dotted(self.at)}: {self.what}"
+        return f"{dotted(self.at)}: {self.what}" if self.at else self.what
 
 
 Findings = Iterator[Finding]

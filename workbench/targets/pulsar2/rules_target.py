@@ -11,9 +11,10 @@ from workbench.targets.pulsar2.rules_finding import Finding, Findings, warning
 from workbench.targets.pulsar2.schema import BuildConfig, CompilerConfig, QuantConfig
 
 OLDEST_OPSET = 11
+_SHOWN = 80  # characters of what cannot be read
 _TUNING = ("enable_adaround", "enable_lsq", "enable_brecq")
 _FINETUNE = ("finetune_epochs", "finetune_block_size", "finetune_batch_size", "finetune_lr")
-_ONE_INPUT = re.compile(r"\s*([^;,]+?)\s*:\s*([0-9]+(?:x[0-9]+)*)\s*")
+_SIZES = re.compile(r"[0-9]{1,9}(?:x[0-9]{1,9}){0,15}")
 
 
 def npu_mode(config: BuildConfig) -> Findings:
@@ -109,16 +110,16 @@ def constants_given(config: BuildConfig) -> Findings:
 
 def input_shapes(config: BuildConfig) -> Findings:
     """Shapes are written ``name:1x3x224x224``, several with semicolons, each input once."""
-    names: list[str] = []
+    names: set[str] = set()
     for part in config.input_shapes.split(";") if config.input_shapes else ():
-        one = _ONE_INPUT.fullmatch(part)
+        one = _input_shape(part)
         if one is None:
             fix = "write name:1x3x224x224, several with ; between them"
-            yield Finding(("input_shapes",), f"{part!r} is no name:shape", fix)
-        elif one[1] in names or "0" in one[2].split("x"):
-            what = f"{one[1]!r} is written twice" if one[1] in names else f"{part!r} has a size of zero"
+            yield Finding(("input_shapes",), f"{part[:_SHOWN]!r} is no name:shape", fix)
+        elif one[0] in names or 0 in one[1]:
+            what = f"{one[0]!r} is written twice" if one[0] in names else f"{part!r} has a size of zero"
             yield Finding(("input_shapes",), what, "write each input once, with positive sizes")
-        names += [one[1]] if one else []
+        names |= {one[0]} if one else set()
 
 
 def qdq_model(config: BuildConfig, known: Facts) -> Findings:
@@ -177,8 +178,15 @@ def patched_nodes(config: BuildConfig, known: Facts) -> Findings:
 
 def shapes_given(config: BuildConfig) -> dict[str, tuple[int, ...]]:
     """What ``input_shapes`` says, by input; parts that are no shape are left out."""
-    found = (_ONE_INPUT.fullmatch(part) for part in config.input_shapes.split(";") if config.input_shapes)
-    return {one[1]: tuple(map(int, one[2].split("x"))) for one in found if one and len(one[2]) < 100}
+    return dict(one for part in config.input_shapes.split(";") if (one := _input_shape(part)))
+
+
+def _input_shape(part: str) -> tuple[str, tuple[int, ...]] | None:
+    """Name and sizes in ``name:1x3x224x224``; a name may have colons of its own."""
+    name, _, sizes = (text.strip() for text in part.rpartition(":"))
+    if not name or "," in name or not _SIZES.fullmatch(sizes):
+        return None
+    return name, tuple(map(int, sizes.split("x")))
 
 
 def _said(message: QuantConfig | CompilerConfig, name: str) -> bool:

@@ -52,10 +52,12 @@ def _entered(names: list[str], counts: dict[At, int]) -> At:
 
 
 def _note(marks: Marks, data: Any, at: At, value: str, key: str) -> None:
+    """Note the place of `at`, and of the tables that it makes on its way where no line of their own did."""
     for step in at:
         there = range(len(data)) if isinstance(data, list) else data if isinstance(data, dict) else ()
         if step not in there:
             return
         data = data[step]
-    marks.values.setdefault(at, value)
-    marks.keys.setdefault(at, key)
+    for end in range(1, len(at) + 1):
+        marks.values.setdefault(at[:end], value if end == len(at) else key)
+        marks.keys.setdefault(at[:end], key)
