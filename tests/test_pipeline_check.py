@@ -15,10 +15,13 @@ from workbench.recipe.load import load
 
 
 class Log(Silent):
-    """A reporter that keeps which stages ran."""
+    """A reporter that keeps which stages ran, and warnings."""
 
     def __init__(self):
-        self.ran = []
+        self.ran, self.warnings = [], []
+
+    def warn(self, text):
+        self.warnings.append(text)
 
     def begin(self, stage):
         """Not kept."""
@@ -57,6 +60,14 @@ def test_a_blocked_node_ends_the_run_before_the_wait(convert):
     assert file.endswith("tiny.yaml")
     assert "Sinh 'bend': operator is not listed" in caught.value.what
     assert (int(line), int(column)) == place_of("AX650")
+
+
+def test_a_recipe_may_go_on(convert):
+    """With lint: warn the same graph is converted, and everybody is told."""
+    outcome, log = convert("Sinh", **{"{chips: [AX650]}": "{chips: [AX650], lint: warn}"})
+
+    assert any("AX650 does not take the graph" in warning for warning in log.warnings)
+    assert json.loads((outcome.folder / "pulsar2" / "check.json").read_text())["AX650"]["blocked"] == 1
 
 
 def place_of(word):

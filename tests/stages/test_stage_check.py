@@ -39,12 +39,12 @@ class Heard:
 def checked(tmp_path):
     """Run the stage on a graph in text form; returns check.json and what was told."""
 
-    def run(text, *chips, **weights):
+    def run(text, *chips, lint="error", **weights):
         for name in ("surgery", "out"):
             (tmp_path / name).mkdir()
         io.write(graph(text, **weights), tmp_path / "surgery" / "model.onnx")
         heard = Heard()
-        check.run(check.Settings(chips), {"surgery": tmp_path / "surgery"}, tmp_path / "out", heard)
+        check.run(check.Settings(chips, lint), {"surgery": tmp_path / "surgery"}, tmp_path / "out", heard)
         return json.loads((tmp_path / "out" / "check.json").read_text()), heard
 
     return run
@@ -60,14 +60,25 @@ def test_a_report_for_each_chip_as_the_recipe_names_it(checked):
     assert heard.notes == heard.warnings == []
 
 
-def test_a_pass_that_is_missing_is_warned_of(checked):
-    """Surgery left a node that a pass would mend: the line to add is told, and the run goes on."""
-    told, heard = checked(ODD, "AX650")
+def test_a_pass_that_is_missing_ends_the_run(checked):
+    """Surgery left a node that the compiler would fail on: the line to add is the fix."""
+    with pytest.raises(UnsupportedError, match="AX650 does not take the graph that surgery leaves") as caught:
+        checked(ODD, "AX650")
 
-    assert told["AX650"]["rewrite"] == 1
-    assert heard.warnings == [
-        "AX650 does not take 1 nodes as they are (Elu); add to surgery: - explicit_attributes: {operators: [Elu]}"
-    ]
+    assert "Elu 'heat': alpha not written" in caught.value.what
+    assert caught.value.fix.startswith("add to surgery: - explicit_attributes: {operators: [Elu]}; a newer Pulsar2")
+    assert "cut off" not in caught.value.fix
+
+
+@pytest.mark.parametrize("text", [ODD, BAD])
+def test_a_recipe_may_have_it_as_a_warning(checked, text):
+    """Whoever knows that the compiler takes more than its page says goes on; the report has the finding."""
+    told, heard = checked(text, "AX650", lint="warn")
+
+    assert told["AX650"]["rewrite"] + told["AX650"]["blocked"] == 1
+    (warning,) = heard.warnings
+    assert warning.startswith("AX650 does not take the graph that surgery leaves")
+    assert "fix: " in warning
 
 
 def test_what_a_person_must_judge_is_noted(checked):

@@ -73,6 +73,10 @@ class Options(Strict):
         Literal["none", "output", "layers"],
         Field(description="let Pulsar2 compare what it compiled with its own reference, outputs or every layer"),
     ] = "none"
+    lint: Annotated[
+        Literal["error", "warn"],
+        Field(description="a node that the chip's operator table refuses: ends the conversion, or is warned of"),
+    ] = "error"
     compile: Annotated[
         Literal["auto", "never"],
         Field(description="auto: compile when a toolchain is found; never: only write the kit"),
