@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -257,9 +257,10 @@ def steps(loaded: LoadedRecipe, weights: Weights | None, store: Store) -> list[S
         surgery.STAGE, surgery.Settings(recipe.surgery, recipe.inputs), needs=(pictured, exported, simplified)
     )
     planned = [pictured, exported, simplified, operated]
-    chips = next((call.options.chips for call in recipe.targets if call.name == "pulsar2"), ())
-    if chips:
-        planned.append(Step(checking.STAGE, checking.Settings(chips), needs=(operated,)))
+    shown: tuple[Step, ...] = ()
+    for options in (call.options for call in recipe.targets if call.name == "pulsar2"):
+        shown = (Step(checking.STAGE, checking.Settings(options.chips, options.lint), needs=(operated,)),)
+        planned += shown
     ready: tuple[Step, ...] = (pictured, operated)
     if recipe.quantization is not None:
         baked = Step(bake.STAGE, bake.Settings.of(recipe.quantization), needs=(pictured, operated))
@@ -269,6 +270,7 @@ def steps(loaded: LoadedRecipe, weights: Weights | None, store: Store) -> list[S
         quantized = Step(quantize.STAGE, quantize.Settings.of(recipe.quantization), needs=(operated, baked, calibrated))
         planned += [baked, calibrated, quantized]
         ready = (*ready, baked, calibrated, quantized)
+        shown = (*shown, baked, quantized)
     targets = [
         Step(target.stage(call.name), target.Settings(recipe.name, call, environment(call.name, call.options)), ready)
         for call in recipe.targets
@@ -280,15 +282,34 @@ def steps(loaded: LoadedRecipe, weights: Weights | None, store: Store) -> list[S
     )
     reported = Step(
         report.STAGE,
-        report.Settings(
-            recipe.name,
-            recipe.about,
-            weights.not_deployable if weights else "",
-            tuple(call.name for call in recipe.targets),
-        ),
-        needs=(pictured, simplified, operated, *targets, judged),
+        _reported(loaded, weights, targets),
+        needs=(pictured, simplified, operated, *shown, *targets, judged),
     )
     return [*planned, *targets, judged, reported]
+
+
+def _reported(loaded: LoadedRecipe, weights: Weights | None, targets: Sequence[Step]) -> report.Settings:
+    """What the report tells of the recipe and of this machine; without a folder, so that it is the same elsewhere."""
+    recipe = loaded.recipe
+    lines = {
+        at: place if place.startswith("--set ") else Path(place).name
+        for at, place in loaded.marks.values.items()
+        if at and at[0] in ("inputs", "calibration", "quantization", "targets")
+    }
+    return report.Settings(
+        recipe.name,
+        recipe.about,
+        weights.not_deployable if weights else "",
+        recipe.targets,
+        recipe.inputs,
+        recipe.outputs,
+        recipe.joints,
+        recipe.source.name,
+        publish.provenance(recipe, weights) if weights else {},
+        publish.versions(step.settings.environment for step in targets),
+        recipe.quantization.u16 if recipe.quantization else (),
+        tuple(lines.items()),
+    )
 
 
 def environment(name: str, options: object) -> dict[str, str]:

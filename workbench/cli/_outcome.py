@@ -21,7 +21,7 @@ COLUMNS = (
     ("checked by", "left"),
 )
 _WANTED = {"sha256": 78, "size": 69, "max abs": 60}  # a column is left out where the terminal is narrower: json has all
-_ABOUT_THE_RUN = ("parity.json", "report.html")
+_ABOUT_THE_RUN = ("parity.json", "report.html", "report.json")
 
 
 def show(outcome: Outcome, console: Console) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,12 @@ def _sources(recipe: Recipe, done: Mapping[str, Done]) -> dict[str, File]:
         precisions = {artifact.path: artifact.precision for artifact in _files.read_artifacts(files)}
         for path, (size, sha256) in _files.read_hashes(files).items():
             found[path] = File(files / path, size, sha256, precisions.get(path), call.name)
-    for stage, name in (("check", "pulsar2/check.json"), ("parity", "parity.json"), ("report", "report.html")):
+    for stage, name in (
+        ("check", "pulsar2/check.json"),
+        ("parity", "parity.json"),
+        ("report", "report.html"),
+        ("report", "report.json"),
+    ):
         if stage in done:
             file = done[stage].files / Path(name).name
             found[name] = File(file, file.stat().st_size, sha256_file(file), None, stage)
@@ -114,12 +119,11 @@ def _manifest(
         for artifact in _files.read_artifacts(done[call.name].files)
         if artifact.skipped
     ]
-    pinned = recipe.weights.model_dump(mode="json", exclude_none=True) if recipe.weights else {}
     return {
         "recipe": recipe.name,
         "deployable": not reasons,
         "not_deployable_because": reasons,
-        "weights": {**pinned, "sha256": weights.sha256, "origin": weights.kind},
+        "weights": provenance(recipe, weights),
         "inputs": [spec.model_dump(mode="json") for spec in _files.read_inputs(done["surgery"].files)],
         "files": [
             {
@@ -134,13 +138,19 @@ def _manifest(
         "skipped": skipped,
         "warnings": [warning for step in done.values() for warning in step.warnings],
         "keys": {name: digest(step.step) for name, step in done.items()},
-        "tools": _tools(done),
+        "tools": versions(getattr(step.step.settings, "environment", {}) for step in done.values()),
     }
 
 
-def _tools(done: Mapping[str, Done]) -> dict[str, str]:
-    """The version of everything that had a hand in it, a Pulsar2 toolchain included."""
+def provenance(recipe: Recipe, weights: Weights) -> dict[str, Any]:
+    """What the manifest and the report say of the weights."""
+    pinned = recipe.weights.model_dump(mode="json", exclude_none=True) if recipe.weights else {}
+    return {**pinned, "sha256": weights.sha256, "origin": weights.kind}
+
+
+def versions(environments: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """The version of everything that had a hand in it; `environments` say what targets found, as a toolchain."""
     found = {tool: version for tool in (*TOOLS, *BESIDES) if (version := tool_version(tool)) != "absent"}
-    for step in done.values():
-        found |= getattr(step.step.settings, "environment", {})
+    for environment in environments:
+        found |= environment
     return {"python": platform.python_version(), **found}
