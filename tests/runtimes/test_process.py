@@ -113,7 +113,9 @@ run_logged([sys.executable, "-c", {GRANDCHILD!r}], cwd=Path("."), log=Path("log"
 """
     ours = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path)
     end = time.monotonic() + 30
-    while not (tmp_path / "pid").exists() and time.monotonic() < end:
+    log = tmp_path / "log"
+    while not log.exists() or b"ready" not in log.read_bytes():
+        assert time.monotonic() < end
         time.sleep(0.02)
     ours.kill()
     ours.wait()

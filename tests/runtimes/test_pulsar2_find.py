@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 from _pulsar2 import calls, engine, fake  # noqa: F401 -- engine is a fixture
 
+from workbench.engine.progress import Silent
 from workbench.errors import RecipeError, ToolError
 from workbench.runtimes.pulsar2_tool import Toolchain, asking, find, missing, search_report
 from workbench.runtimes.pulsar2_tool.find import age
@@ -45,6 +49,42 @@ def test_in_a_package(programs, tmp_path, monkeypatch):
     assert f"PULSAR2_HOME: no program {tmp_path}/package/bin/pulsar2" in search_report()[1]
     program = programs("pulsar2", tmp_path / "package" / "bin")
     assert find() == Toolchain("package", "7.0-standin", "0000standin", str(program))
+
+
+def test_a_relative_place_is_found_from_everywhere(programs, tmp_path, monkeypatch):
+    """The tool is started in another folder, so its path is made whole; a home folder's sign is understood."""
+    program = fake(tmp_path / "package" / "bin" / "pulsar2", "[ $1 != version ] || echo version: 7.1")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PULSAR2_HOME", "package")
+    found = find()
+    assert found is not None
+    assert found.program == str(program)
+    (tmp_path / "elsewhere").mkdir()
+    found.run(["build"], tmp_path / "elsewhere", tmp_path / "build.log", Silent())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PULSAR2_HOME", "~/package")
+    assert find() == found
+    monkeypatch.delenv("PULSAR2_HOME")
+    monkeypatch.setenv("PATH", f"package/bin:{os.environ['PATH']}")
+    found = find()
+    assert found is not None
+    assert found.program == str(program)
+
+
+def test_a_question_ends_with_all_that_it_started(tmp_path):
+    """A program that hangs in a child of its own leaves neither when the time is over."""
+    pid = tmp_path / "pid"
+    answer = asking.ask(["sh", "-c", 'sleep 60 & echo $! >"$0"; wait', str(pid)], 0.5)
+    assert (answer.ok, answer.trouble) == (False, "no answer within 0.5 s")
+    status = Path("/proc", pid.read_text().strip(), "status")
+    assert not status.exists() or "State:\tZ" in status.read_text()
+
+
+@pytest.mark.parametrize("stream", ["1", "2"])
+def test_an_answer_without_an_end_is_none(stream):
+    """It is stopped long before the time is over, and long before memory or disk are full."""
+    answer = asking.ask(["sh", "-c", f"exec yes >&{stream}"], 60)
+    assert (answer.ok, answer.text, answer.trouble) == (False, "", "it prints without an end")
 
 
 def test_path_comes_before_the_package(programs, tmp_path, monkeypatch):

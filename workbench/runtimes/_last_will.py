@@ -6,12 +6,13 @@ one means that this process is gone, and then the shell does what is left to do.
 
 from __future__ import annotations
 
+import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 _SCRIPT = """\
-group=$1; shift
+read -r group || exit 0
 if read -r word; then exit 0; fi
 [ $# -eq 0 ] || "$@"
 kill -s TERM -- "-$group"; sleep 5; kill -s KILL -- "-$group"
@@ -19,21 +20,33 @@ kill -s TERM -- "-$group"; sleep 5; kill -s KILL -- "-$group"
 
 
 @contextmanager
-def last_will(group: int, also: Sequence[str] = ()) -> Iterator[None]:
-    """While inside, the death of this process ends the process group `group`, after the command `also`.
+def last_will(also: Sequence[str] = ()) -> Iterator[Callable[[int], None]]:
+    """While inside, the death of this process ends the process group that was told, after the command `also`.
 
-    Where no shell can be started there is no such promise; nothing else depends on it.
+    The heir waits before there is a group, so that hardly a moment is between its start and the promise. Where no shell
+    can be started there is no such promise; nothing else depends on it.
+
+    Yields:
+        what to tell the group to.
     """
-    command = ["/bin/sh", "-c", _SCRIPT, "sh", str(group), *also]
+    command = ["/bin/sh", "-c", _SCRIPT, "sh", *also]
     try:
         heir = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
     except OSError:
-        yield
+        yield lambda _group: None
         return
+    told = False
+
+    def tell(group: int) -> None:
+        nonlocal told
+        told = True
+        with suppress(OSError):
+            os.write(heir.stdin.fileno(), b"%d\n" % group)  # type: ignore[union-attr]  # it was asked for
+
     try:
-        yield
+        yield tell
     finally:
         with suppress(OSError):
-            heir.communicate(b"all is well\n")
+            heir.communicate(b"all is well\n" if told else b"")

@@ -97,32 +97,27 @@ def run_logged(
         sink = log.open("wb")
     except OSError as error:
         raise ToolError(f"cannot write the log: {error.strerror}", where=str(log), fix="free some space") from error
-    with sink, _on(cpus):
+    with last_will(will) as tell:
+        with sink, _on(cpus):
+            try:
+                child = subprocess.Popen(
+                    list(command),
+                    cwd=cwd,
+                    env=None if env is None else dict(env),
+                    stdin=subprocess.DEVNULL,
+                    stdout=sink,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise ToolError(
+                    f"cannot start {command[0]}: {error.strerror}", fix="check that it is a program for this machine"
+                ) from error
         try:
-            child = subprocess.Popen(
-                list(command),
-                cwd=cwd,
-                env=None if env is None else dict(env),
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise ToolError(
-                f"cannot start {command[0]}: {error.strerror}", fix="check that it is a program for this machine"
-            ) from error
-    with last_will(child.pid, will):
-        try:
+            tell(child.pid)
             return _watch(child, log, listener or Counting(progress), timeout)
         finally:
-            if child.poll() is None:
-                with _undisturbed():
-                    try:
-                        if stop is not None:
-                            stop()
-                    finally:
-                        _kill(child)
+            _end(child, stop)
 
 
 def tail(log: Path, size: int = _TAIL) -> list[str]:
@@ -152,7 +147,7 @@ def _watch(child: subprocess.Popen[bytes], log: Path, listener: Listener, timeou
     rest = b""
     with log.open("rb") as reader:
         while True:
-            ended = _ended(child.pid)
+            over = ended(child.pid)
             while chunk := reader.read(_CHUNK):
                 heard = time.monotonic()
                 *whole, rest = _ENDS.split(rest + chunk)
@@ -160,10 +155,10 @@ def _watch(child: subprocess.Popen[bytes], log: Path, listener: Listener, timeou
                     whole, rest = [*whole, rest], b""
                 if whole := [line for line in whole if line]:
                     listener.lines([line.decode("utf-8", "replace") for line in whole])
-            if ended:
+            if over:
                 if rest:
                     listener.lines([rest.decode("utf-8", "replace")])
-                return _reap(child)
+                return reap(child)
             now = time.monotonic()
             if timeout is not None and now - start > timeout:
                 raise TimedOut(
@@ -204,6 +199,18 @@ def _undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _end(child: subprocess.Popen[bytes], stop: Callable[[], None] | None) -> None:
+    """End a child that has not ended by itself; after `stop`, if there is one."""
+    if child.poll() is not None:
+        return
+    with _undisturbed():
+        try:
+            if stop is not None:
+                stop()
+        finally:
+            _kill(child)
+
+
 def _kill(child: subprocess.Popen[bytes]) -> None:
     """End the whole group, politely first. The leader is not reaped until the last signal, so its id stays ours."""
     os.killpg(child.pid, signal.SIGTERM)
@@ -214,14 +221,14 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
     child.wait()
 
 
-def _reap(child: subprocess.Popen[bytes]) -> int:
+def reap(child: subprocess.Popen[bytes]) -> int:
     """The exit code of a child that has ended, after what it left running in its group."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
     return child.wait()
 
 
-def _ended(pid: int) -> bool:
+def ended(pid: int) -> bool:
     """Whether `pid` ends within a moment."""
     end = time.monotonic() + _PAUSE
     while _alive(pid):

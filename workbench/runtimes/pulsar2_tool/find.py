@@ -68,7 +68,7 @@ def missing(why: str = "") -> ToolError:
 def engines(choice: Choice) -> list[str]:
     """Programs of the container engines to ask, those that are here."""
     names = (choice.engine,) if choice.engine else ENGINES
-    return [program for program in map(shutil.which, names) if program]
+    return [program for program in map(_which, names) if program]
 
 
 def _listed(what: str, looked: list[str], fix: str) -> ToolError:
@@ -80,12 +80,12 @@ def _look(choice: Choice) -> _Look:
     if choice.image:
         yield from _named_image(choice)
         return
-    program = shutil.which("pulsar2")
+    program = _which("pulsar2")
     yield _probe("path", program, choice) if program else ("pulsar2: not on PATH", None)
     if not choice.home:
         yield "PULSAR2_HOME: not set", None
     else:
-        inside = Path(choice.home) / "bin" / "pulsar2"
+        inside = Path(choice.home).expanduser().absolute() / "bin" / "pulsar2"
         usable = os.access(inside, os.X_OK) and inside.is_file()
         yield _probe("package", str(inside), choice) if usable else (f"PULSAR2_HOME: no program {inside}", None)
     yield from _images(choice)
@@ -152,7 +152,13 @@ def _images(choice: Choice) -> _Look:
 def _programs(choice: Choice) -> Iterator[tuple[str, str]]:
     """The program of every engine to ask; where it is absent, the line that says so."""
     for name in (choice.engine,) if choice.engine else ENGINES:
-        yield shutil.which(name) or "", f"{name}: not on PATH"
+        yield _which(name), f"{name}: not on PATH"
+
+
+def _which(name: str) -> str:
+    """The program's whole path, for it is started elsewhere; empty where there is none."""
+    found = shutil.which(name)
+    return str(Path(found).absolute()) if found else ""
 
 
 def _identified(tool: Toolchain) -> tuple[str, Toolchain | None]:
