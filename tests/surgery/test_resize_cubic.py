@@ -208,9 +208,18 @@ def test_what_cannot_be_done_is_left_with_the_reason():
             opset=18,
             n=np.array([1, 0.5, 0.5, 1], np.float32),
         ),
-        "only float32 is blended in float": graph(
+        "its input is UINT8, not float32": graph(
             '(uint8[1,2,6,6] x) => (uint8[a,b,c,d] y) { y = Resize<mode = "cubic">(x, , n) }',
             n=np.array([1, 1, 2, 2], np.float32),
+        ),
+        "its input is FLOAT16, not float32": graph(
+            '(float16[1,2,6,6] x) => (float16[a,b,c,d] y) { r = Relu(x) y = Resize<mode = "cubic">(r, , n) }',
+            n=np.array([1, 1, 2, 2], np.float32),
+        ),
+        "its region is not finite": resize(
+            'mode = "cubic", coordinate_transformation_mode = "tf_crop_and_resize"',
+            sizes=(9, 9),
+            roi=np.array([0, 0, np.nan, 0.1, 1, 1, 0.9, np.inf], np.float32),
         ),
         "ONNX has no coordinate_transformation_mode diagonal": resize(
             'mode = "cubic", coordinate_transformation_mode = "diagonal"', sizes=(9, 9)

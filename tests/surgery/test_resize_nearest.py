@@ -245,6 +245,12 @@ def test_what_is_not_known_is_left_with_the_reason():
         ),
         "its output is empty": resize("asymmetric", "floor", scales=(0.125, 2)),
         "an axis of 6000000 cells is too long": resize("asymmetric", "floor", scales=(1e6, 2)),
+        "an axis of 3e+38 cells, or so many times as many, is too long": resize(
+            "asymmetric", "floor", scales=(3e38, 2)
+        ),
+        "onnxruntime gives it [1, 2, 7, 6] cells and ONNX, which rounds another product, [1, 2, 6, 6]": resize(
+            "asymmetric", "floor", scales=(float(np.float32(7 / 6)), 1)
+        ),
         "its scales or sizes are not all above 0": resize("asymmetric", "floor", scales=(np.nan, np.inf)),
         "ONNX has no coordinate_transformation_mode diagonal": resize("diagonal", "floor", sizes=(4, 4)),
         "ONNX has no nearest_mode up": resize("asymmetric", "up", sizes=(4, 4)),

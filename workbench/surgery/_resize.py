@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from workbench.graph import attributes, constants, shapes
+from workbench.graph import attributes, constants
+from workbench.surgery._formula import Known
 
 Cells = npt.NDArray[np.float32]
 F = np.float32
@@ -39,11 +40,6 @@ class Axis:
     region: tuple[np.float32, np.float32]
 
 
-def name(value: ir.Value | None) -> str:
-    """The name of `value`, empty when it is left out."""
-    return (value.name if value is not None else None) or ""
-
-
 def given(node: ir.Node, index: int) -> ir.Value | None:
     """Input `index` of `node`; an empty constant stands for one that is left out."""
     value = node.inputs[index] if index < len(node.inputs) else None
@@ -51,16 +47,15 @@ def given(node: ir.Node, index: int) -> ir.Value | None:
     return None if array is not None and array.size == 0 else value
 
 
-def axes(node: ir.Node, known: dict[str, shapes.Dims]) -> tuple[Axis, ...] | str:
+def axes(node: ir.Node, known: Known) -> tuple[Axis, ...] | str:
     """Every axis of the Resize `node`; or why its cells are not known."""
     rule = attributes.text(node, "coordinate_transformation_mode", "half_pixel")
     if rule not in _RULES:
         return f"ONNX has no coordinate_transformation_mode {rule}"
-    dims = known.get(name(node.inputs[0]))
-    if dims is None or not all(isinstance(size, int) and size > 0 for size in dims):
+    dims = known.static(node.inputs[0])
+    if dims is None:
         return "the size of its input is not static"
-    before = [int(size) for size in dims if isinstance(size, int)]
-    rank = len(before)
+    before, rank = list(dims), len(dims)
     places = [axis % rank for axis in attributes.integers(node, "axes", range(rank))]
     factors, wanted = given(node, 2), given(node, 3)
     numbers = constants.array(factors if factors is not None else wanted)
@@ -69,6 +64,8 @@ def axes(node: ir.Node, known: dict[str, shapes.Dims]) -> tuple[Axis, ...] | str
     counts = numbers.reshape(-1).astype(np.float64)
     if not (np.isfinite(counts) & (counts > 0)).all():
         return "its scales or sizes are not all above 0"
+    if counts.max() > _MOST:
+        return f"an axis of {counts.max():g} cells, or so many times as many, is too long"
     after, scales = list(before), [F(1)] * rank
     for place, number in zip(places, numbers.reshape(-1), strict=True):
         scales[place] = F(number) if factors is not None else F(F(number) / F(before[place]))
@@ -89,6 +86,9 @@ def axes(node: ir.Node, known: dict[str, shapes.Dims]) -> tuple[Axis, ...] | str
         return "its output is empty"
     if max(*before, *after) > _MOST:
         return f"an axis of {max(*before, *after)} cells is too long"
+    made = known.dims(node.outputs[0])
+    if made and any(isinstance(one, int) and one != size for one, size in zip(made, after, strict=True)):
+        return f"onnxruntime gives it {after} cells and ONNX, which rounds another product, {list(made)}"
     # onnxruntime copies all where no size changes, and along an axis whose scale is 1, whatever scales and regions say.
     if after == before and any(scale != 1 for scale in scales):
         return "its scales change no size; onnxruntime copies then, and ONNX does not"
@@ -105,6 +105,8 @@ def _regions(node: ir.Node, places: list[int], rank: int) -> list[tuple[np.float
     if roi is None or roi.size != 2 * len(places):
         return "its region is computed at run time"
     flat = roi.reshape(-1).astype(np.float32)
+    if not np.isfinite(flat).all():
+        return "its region is not finite"
     for index, place in enumerate(places):
         regions[place] = (F(flat[index]), F(flat[len(places) + index]))
     return regions

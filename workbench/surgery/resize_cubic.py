@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from workbench.graph import attributes, shapes, walk
+from workbench.graph import attributes, walk
 from workbench.surgery import _resize
+from workbench.surgery._formula import Known
 from workbench.surgery._pass import Edits, Pass, control_flow
 from workbench.surgery._replace import Replacement
 
@@ -50,15 +51,14 @@ class ResizeCubic(Pass):
         """Visit every Resize that blends."""
         changed = []
         left = list(control_flow(model))
-        known: dict[str, shapes.Dims] | None = None
+        known = Known(model)
         for node in walk.nodes(model.graph, "Resize"):
             kind = _Kind.of(node)
             if kind is None:
                 continue
-            known = shapes.infer(model) if known is None else known
             label = walk.label(node)
             axes = _resize.axes(node, known)
-            reason = axes if isinstance(axes, str) else _refuses(node, axes, kind)
+            reason = axes if isinstance(axes, str) else _refuses(axes, kind) or known.not_float(node.inputs[0])
             if isinstance(axes, str) or reason is not None:
                 left.append(f"{label}: {reason}")
             else:
@@ -97,12 +97,9 @@ class _Kind:
         return not self.antialias or bool(axis.scale >= 1)
 
 
-def _refuses(node: ir.Node, axes: Sequence[_resize.Axis], kind: _Kind) -> str | None:
+def _refuses(axes: Sequence[_resize.Axis], kind: _Kind) -> str | None:
     if not abs(kind.coefficient) <= _STEEPEST:
         return f"cubic_coeff_a {kind.coefficient:g} is beyond reason"
-    value = node.inputs[0]
-    if value is None or value.dtype not in (None, ir.DataType.FLOAT):
-        return "only float32 is blended in float"
     if any(axis.scale != 1 for axis in axes[:-2]):
         return "it resizes other axes than the last two"
     if kind.antialias and any(axis.out == axis.size and axis.scale != 1 for axis in axes):

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from workbench.graph import attributes, shapes, walk
+from workbench.graph import attributes, walk
 from workbench.surgery import _resize
+from workbench.surgery._formula import Known
 from workbench.surgery._pass import Edits, Pass, control_flow
 from workbench.surgery._replace import Replacement
 
@@ -51,12 +52,11 @@ class ResizeNearest(Pass):
         """Visit every nearest Resize."""
         changed = []
         left = list(control_flow(model))
-        known: dict[str, shapes.Dims] | None = None
+        known = Known(model)
         for node in walk.nodes(model.graph, "Resize"):
             mode = attributes.text(node, "nearest_mode", "round_prefer_floor")
             if attributes.text(node, "mode", "nearest") != "nearest" or mode == _WANTED:
                 continue
-            known = shapes.infer(model) if known is None else known
             label = walk.label(node)
             rule = attributes.text(node, "coordinate_transformation_mode", "half_pixel")
             axes = _resize.axes(node, known)

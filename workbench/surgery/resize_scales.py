@@ -9,8 +9,9 @@ from typing import Self
 import numpy as np
 import onnx_ir as ir
 
-from workbench.graph import attributes, constants, shapes, walk
+from workbench.graph import attributes, constants, walk
 from workbench.surgery import _resize
+from workbench.surgery._formula import Known
 from workbench.surgery._pass import Edits, Pass, control_flow
 
 
@@ -22,8 +23,8 @@ class ResizeScales(Pass):
     scale it reads the same cells with the same shares, so every number stays.
 
     1. An axis that is not named has scale 1. A region of interest that the coordinate mode does not look at goes.
-    2. A quotient whose product with the input's size rounds to less than the size wanted (one in twenty) becomes the
-       next float32. The shares of a blend move by rounding then; a nearest Resize stays if it would read another cell.
+    2. A quotient whose product with the input's size is less than the size wanted (one in three) becomes the next
+       float32. The shares of a blend move by rounding then; a nearest Resize stays if it would read another cell.
     """
 
     @classmethod
@@ -39,12 +40,11 @@ class ResizeScales(Pass):
         """Visit every Resize that says it in another way."""
         changed = []
         left = list(control_flow(model))
-        known: dict[str, shapes.Dims] | None = None
+        known = Known(model)
         for node in walk.nodes(model.graph, "Resize"):
             said = _said(node)
             if not said:
                 continue
-            known = shapes.infer(model) if known is None else known
             label = walk.label(node)
             axes = _resize.axes(node, known)
             scales = axes if isinstance(axes, str) else _scales(node, axes)
@@ -71,12 +71,17 @@ def _scales(node: ir.Node, axes: Sequence[_resize.Axis]) -> list[np.float32] | s
         fitting = [
             scale
             for scale in (axis.scale, np.nextafter(axis.scale, np.float32(np.inf)))
-            if int(np.float32(axis.size) * scale) == axis.out and _reads_alike(node, axis, scale)
+            if _cells(axis.size, scale) == {axis.out} and _reads_alike(node, axis, scale)
         ]
         if not fitting:
             return f"no float32 scale takes axis {place} from {axis.size} to {axis.out} and reads the same cells"
         found.append(fitting[0])
     return found
+
+
+def _cells(size: int, scale: np.float32) -> set[int]:
+    """How many cells `size` of them become: onnxruntime multiplies in float32, ONNX's shape inference in float64."""
+    return {int(np.float32(size) * scale), int(size * float(scale))}
 
 
 def _reads_alike(node: ir.Node, axis: _resize.Axis, scale: np.float32) -> bool:
