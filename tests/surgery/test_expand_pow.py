@@ -152,3 +152,14 @@ def test_a_base_of_unknown_size_is_squared():
     ExpandPow()(model)
     assert operators(model) == ["Mul"]
     np.testing.assert_allclose(run(model, {"x": random(2, 4)})["y"], random(2, 4) ** 2, rtol=1e-6)
+
+
+def test_a_chain_of_first_powers_leads_to_the_name_that_is_left():
+    """Every removed tensor is known by the name that its values have in the end, the output's."""
+    model = graph(
+        "(float[1,3] x) => (float[1,3] y) { r = Relu(x) a = Pow(r, one) b = Pow(a, one) y = Pow(b, one) }",
+        one=np.float32(1),
+    )
+    result = operate(model, ExpandPow())
+    assert operators(model) == ["Relu"]
+    assert {name: result.now_called(name) for name in "rab"} == dict.fromkeys("rab", "y")

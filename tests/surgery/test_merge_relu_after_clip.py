@@ -32,6 +32,13 @@ def test_the_output_keeps_its_name_when_its_relu_goes():
     assert result.now_called("c") == "y"
 
 
+def test_a_chain_leads_to_the_name_that_is_left():
+    """Every removed tensor is known by the name of the output that has its values."""
+    model = relu6("c = Clip(x, zero, six) d = Relu(c) e = Relu(d) y = Relu(e)")
+    result = operate(model, MergeReluAfterClip())
+    assert {name: result.now_called(name) for name in "cde"} == dict.fromkeys("cde", "y")
+
+
 def test_two_outputs_need_two_tensors():
     """When Clip and Relu are both outputs, both stay, and the reason is given."""
     model = relu6("c = Clip(x, zero, six) y = Relu(c)", "float[1,2,3,3] c, float[1,2,3,3] y")

@@ -35,19 +35,29 @@ def inherit(kept: ir.Value, gone: ir.Value) -> None:
         kept.type = kind
 
 
-def bypass(kept: ir.Value, gone: ir.Value) -> str | None:
+def bypass(kept: ir.Value, gone: ir.Value, renamed: dict[str, str] | None = None) -> str | None:
     """Let the readers of `gone` read the equal tensor `kept`; a graph output keeps its name.
 
+    Args:
+        kept: stays.
+        gone: the node behind it is left for the caller to remove.
+        renamed: gets the name that is gone with the one that has its values now; names that led to it lead on.
+
     Returns:
-        why it cannot be done; None when it was. The node behind `gone` is left for the caller to remove.
+        why it cannot be done; None when it was.
     """
+    old, new = gone.name, kept.name
     if not gone.is_graph_output():
         gone.replace_all_uses_with(kept)
-        return None
-    if kept.is_graph_output() or kept.producer() is None:
+    elif kept.is_graph_output() or kept.producer() is None:
         # One tensor cannot carry two output names, and a graph input or a weight may not be an output.
         return f"'{gone.name}' is a graph output and {walk.origin(kept)} cannot take over its name"
-    inherit(kept, gone)
+    else:
+        inherit(kept, gone)
+        old, new = new, old
+    if renamed is not None and old and new:
+        renamed.update({first: new for first, last in renamed.items() if last == old})
+        renamed[old] = new
     return None
 
 

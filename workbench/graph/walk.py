@@ -24,6 +24,11 @@ def nodes(graph: ir.Graph, *op_types: str) -> tuple[ir.Node, ...]:
     return tuple(node for node in graph if is_op(node, *op_types))
 
 
+def opset(model: ir.Model) -> int:
+    """The version of ONNX's own operator set that `model` uses; 0 when it names none."""
+    return next((model.opset_imports[domain] for domain in _ONNX if domain in model.opset_imports), 0)
+
+
 def label(node: ir.Node) -> str:
     """A node as a person finds it in a viewer: its type and name, or the tensor it makes when it has no name."""
     if node.name:

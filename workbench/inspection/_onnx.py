@@ -52,7 +52,7 @@ def read(path: Path) -> Facts:
         parameters=parameters,
         parameter_bytes=size,
         macs=count,
-        opset=model.opset_imports.get("", model.opset_imports.get("ai.onnx")),
+        opset=walk.opset(model) or None,
         notes=(*notes, *doubt),
     )
 

@@ -41,6 +41,15 @@ class Known:
         sizes = tuple(size for size in dims if isinstance(size, int) and size > 0)
         return sizes if len(sizes) == len(dims) else None
 
+    def keeps_shape(self, value: ir.Value | None, other: tuple[int, ...]) -> bool:
+        """Whether `value` keeps its shape when a constant of shape `other` is broadcast with it."""
+        if not other:
+            return True
+        dims = self.dims(value)
+        if dims is None or len(other) > len(dims):
+            return False
+        return all(size in (1, own) for size, own in zip(reversed(other), reversed(dims), strict=False))
+
     def not_float(self, value: ir.Value | None) -> str | None:
         """Why a formula with float32 constants does not fit `value`; None when it does."""
         kind = self.kind(value)

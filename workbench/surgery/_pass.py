@@ -168,7 +168,7 @@ def _takes(model: ir.Model) -> None:
     Raises:
         UnsupportedError: an old operator set, or local functions.
     """
-    opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
+    opset = walk.opset(model)
     if opset < _OLDEST_OPSET:
         raise UnsupportedError(f"operator set {opset} is too old for surgery", fix="export at opset 17 or 18")
     if model.functions:

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 import onnx_ir as ir
 
-from workbench.graph import constants, shapes, splice, walk
+from workbench.graph import constants, splice, walk
 from workbench.surgery import _powers
 from workbench.surgery._formula import Formula, Known
 from workbench.surgery._pass import Edits, Pass, control_flow
@@ -74,16 +74,9 @@ def _exponent(node: ir.Node, known: Known) -> float | str:
     numbers = np.unique(data.astype(np.float64))
     if numbers.size != 1:
         return "its exponent is not one number but differs from element to element"
-    if data.ndim and not _keeps_shape(known.dims(node.inputs[0]), data.shape):
+    if not known.keeps_shape(node.inputs[0], data.shape):
         return f"its exponent of shape {list(data.shape)} broadcasts the base, or the base's shape is not known"
     return float(numbers[0])
-
-
-def _keeps_shape(base: shapes.Dims | None, exponent: tuple[int, ...]) -> bool:
-    """Whether a base of these sizes keeps them when an exponent of that shape is broadcast with it."""
-    if base is None or len(exponent) > len(base):
-        return False
-    return all(size in (1, own) for size, own in zip(reversed(exponent), reversed(base), strict=False))
 
 
 def _writes_out(node: ir.Node, exponent: float, known: Known) -> bool:
@@ -105,15 +98,11 @@ def _drop(graph: ir.Graph, node: ir.Node, renamed: dict[str, str]) -> str:
     kept, gone, label = node.inputs[0], node.outputs[0], walk.label(node)
     if kept is None:
         raise AssertionError("Pow has a base")
-    names = (kept.name, gone.name)
-    if splice.bypass(kept, gone) is not None:
+    if splice.bypass(kept, gone, renamed) is not None:
         formula = Formula(graph, node)
         formula("Identity", kept)
         return f"{label}: power 1 is {formula.finish()}"
     splice.remove(node)
-    if names[0] and names[1]:
-        old, new = (names[0], names[1]) if kept.name == names[1] else (names[1], names[0])
-        renamed[old] = new
     return f"{label}: removed, it is its base"
 
 

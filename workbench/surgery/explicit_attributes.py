@@ -54,7 +54,7 @@ class ExplicitAttributes(Pass):
         """Visit every node."""
         changed = []
         left = list(control_flow(model))
-        opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
+        opset = walk.opset(model)
         weights = shapes.infer(model)
         for node in model.graph:
             if self.operators is not None and node.op_type not in self.operators:

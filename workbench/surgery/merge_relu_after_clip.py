@@ -59,20 +59,13 @@ def _after(relu: ir.Node, changed: list[str], left: list[str], renamed: dict[str
     if not _clip.never_negative(clip):
         left.append(f"{walk.label(relu)}: {walk.label(clip)} has no constant bounds of 0 or more")
         return
-    kept, gone = clip.outputs[0], relu.outputs[0]
-    names = (kept.name, gone.name)
-    reason = splice.bypass(kept, gone)
+    reason = splice.bypass(clip.outputs[0], relu.outputs[0], renamed)
     if reason is not None:
         left.append(f"{walk.label(relu)}: {reason}")
         return
     line = f"{walk.label(relu)}: removed, {walk.label(clip)} leaves nothing below zero"
     splice.remove(relu)
     changed.append(line)
-    if names[0] and names[1]:
-        if kept.name == names[1]:
-            renamed[names[0]] = names[1]
-        else:
-            renamed[names[1]] = names[0]
 
 
 def _before(clip: ir.Node, changed: list[str], left: list[str]) -> None:

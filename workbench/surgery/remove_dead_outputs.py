@@ -59,7 +59,7 @@ class RemoveDeadOutputs(Pass):
                 else:
                     changed.append(f"{label}: nothing reads {names}; {_slice(graph, node, parts)}")
                 continue
-            reason = _refuses(node, dead, _version(model))
+            reason = _refuses(node, dead, walk.opset(model))
             if reason is not None:
                 left.append(f"{label}: nothing reads {names}, but {reason}")
                 continue
@@ -70,10 +70,6 @@ class RemoveDeadOutputs(Pass):
 
 def _is_read(value: ir.Value) -> bool:
     return bool(value.uses()) or value.is_graph_output()
-
-
-def _version(model: ir.Model) -> int:
-    return model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
 
 
 @cache

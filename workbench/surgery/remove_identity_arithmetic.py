@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 import onnx_ir as ir
 
-from workbench.graph import constants, shapes, splice, walk
+from workbench.graph import constants, splice, walk
 from workbench.surgery._formula import Known
 from workbench.surgery._pass import Edits, Pass, control_flow
 
@@ -57,28 +57,16 @@ class RemoveIdentityArithmetic(Pass):
             if place is None:
                 continue
             label = walk.label(node)
-            kept, gone = node.inputs[place], node.outputs[0]
+            kept = node.inputs[place]
             reason = _refuses(node, place, known)
-            before, after = (kept.name if kept is not None else None), gone.name
             if reason is None and kept is not None:
-                reason = splice.bypass(kept, gone)
+                reason = splice.bypass(kept, node.outputs[0], renamed)
             if reason is not None or kept is None:
                 left.append(f"{label}: {reason}")
                 continue
             changed.append(f"{label}: {_DOES[node.op_type]}, removed")
             splice.remove(node)
-            if before and after:
-                old, new = (before, after) if kept.name == after else (after, before)
-                _rename(renamed, old, new)
         return Edits(changed=tuple(changed), left=tuple(left), renamed=renamed)
-
-
-def _rename(renamed: dict[str, str], old: str, new: str) -> None:
-    """Add ``old -> new``, also for what was called `old` since an earlier removal."""
-    for first, last in renamed.items():
-        if last == old:
-            renamed[first] = new
-    renamed[old] = new
 
 
 def _operand(node: ir.Node) -> int | None:
@@ -94,7 +82,7 @@ def _operand(node: ir.Node) -> int | None:
 
 def _refuses(node: ir.Node, place: int, known: Known) -> str | None:
     other = constants.array(node.inputs[1 - place])
-    if other is None or not _keeps_shape(known.dims(node.inputs[place]), other.shape):
+    if other is None or not known.keeps_shape(node.inputs[place], other.shape):
         return f"it {_DOES[node.op_type]}, but its other operand may broadcast to another shape"
     if node.op_type not in ("Add", "Sub") or other.dtype.kind in "iu":
         return None
@@ -103,15 +91,6 @@ def _refuses(node: ir.Node, place: int, known: Known) -> str | None:
         return None
     reader = _tells_zeros_apart(node.outputs[0])
     return None if reader is None else f"it makes 0 of -0, and {walk.label(reader)} can tell them apart"
-
-
-def _keeps_shape(operand: shapes.Dims | None, other: tuple[int, ...]) -> bool:
-    """Whether an operand of these sizes keeps them when a constant of that shape is broadcast with it."""
-    if not other:
-        return True
-    if operand is None or len(other) > len(operand):
-        return False
-    return all(size in (1, own) for size, own in zip(reversed(other), reversed(operand), strict=False))
 
 
 def _tells_zeros_apart(value: ir.Value) -> ir.Node | None:

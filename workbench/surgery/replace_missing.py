@@ -68,7 +68,7 @@ class ReplaceMissing(Pass):
         changed = []
         left = list(control_flow(model))
         known = Known(model)
-        opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
+        opset = walk.opset(model)
         for node in walk.nodes(model.graph, *(self.operators or _FORMULAS)):
             kinds, write = _FORMULAS[node.op_type]
             # The condition of a Where is a bool; what counts is what it chooses from.
