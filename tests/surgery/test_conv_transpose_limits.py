@@ -115,6 +115,14 @@ def test_weights_of_others_stay():
     ("model", "reason"),
     [
         (layer("output_shape = [9, 9]"), "its output_shape [9, 9] is longer than what its kernel reaches"),
+        (
+            graph(
+                "(float[1,2,4,4] x) => (float[a,b] y) { y = ConvTranspose<output_shape = [2, 2]>(x, k) }",
+                k=random(2, 2, 3, 3),
+            ),
+            "ONNX infers no shape for the output_shape [2, 2], which is less than the input's size",
+        ),
+        (layer("dilations = [60000, 60000]"), "its kernel would be of 120001 x 120001 cells, most of them zeros"),
         (layer('auto_pad = "SAME_UPPER"'), "auto_pad SAME_UPPER decides its pads; run explicit_padding first"),
         (
             graph(

@@ -80,6 +80,14 @@ def test_a_scale_of_one_and_a_bias_of_zero_are_left_out():
         (norm(3, (1, 4, 2, 3)), "3 groups do not share the channels of [1, 4, 2, 3]"),
         (
             graph(
+                "(float[1,4,2] x) => (float[1,4,2] y) { y = GroupNormalization<num_groups = 2>(x, s, s) }",
+                21,
+                s=random(3),
+            ),
+            "3 scales and 3 biases are neither one for each of 2 groups nor of 4 channels",
+        ),
+        (
+            graph(
                 "(float[1,4,2] x, float[4] s) => (float[1,4,2] y) { y = GroupNormalization<num_groups = 2>(x, s, b) }",
                 21,
                 b=random(4),

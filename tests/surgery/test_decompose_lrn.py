@@ -38,8 +38,8 @@ def test_every_window_is_the_same_normalization(channels, size, alpha, beta, bia
     squares = np.square(x.astype(np.float64))
     sums = [squares[:, max(c - size // 2, 0) : c + size // 2 + 1].sum(1) for c in range(channels)]
     np.testing.assert_allclose(after, x / (bias + alpha / size * np.stack(sums, 1)) ** beta, rtol=3e-6, atol=1e-7)
-    # onnxruntime moves its window by adding one square and taking another away, which costs it a digit.
-    np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-6)
+    # onnxruntime moves its window by adding one square and taking another away, which costs it digits.
+    np.testing.assert_allclose(after, before, rtol=2e-3, atol=1e-6)
     assert blocked(model) == []
 
 
@@ -81,6 +81,7 @@ def test_other_sizes_may_be_open():
     ("model", "reason"),
     [
         (lrn("size = 3", "1,C,3,3"), "LRN -> 'y': the number of its channels is not static"),
+        (lrn("size = 0", "1,4,3,3"), "LRN -> 'y': its window has 0 channels"),
         (lrn("size = 3", "1,4"), "LRN -> 'y': a convolution takes no tensor of 2 axes"),
         (lrn("size = 3", "1,8192,1,1"), "LRN -> 'y': a band over 8192 channels would be a constant of 256 MiB"),
         (

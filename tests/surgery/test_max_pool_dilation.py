@@ -7,7 +7,7 @@ from _surgery import graph, node, operate, operators, random, run
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from workbench.graph import attributes, constants
+from workbench.graph import attributes, constants, io
 from workbench.surgery.max_pool_dilation import MaxPoolDilation
 
 PROPERTY = settings(max_examples=150, deadline=None, derandomize=True)
@@ -187,3 +187,14 @@ def test_a_plain_pool_stays():
     edits = MaxPoolDilation()(pool("kernel_shape = [3, 3], dilations = [1, 1]"))
     assert not edits
     assert not edits.left
+
+
+def test_a_file_that_names_no_types_is_mended_without_a_word(caplog):
+    """A shape that no file can hold, since the type of its tensor is not known, is none."""
+    model = graph(
+        "(float[1,2,6,6] x) => (float[1,2,2,2] y) {"
+        " inner = MaxPool<kernel_shape = [3, 3], dilations = [2, 2]>(x) y = Relu(inner) }"
+    )
+    assert MaxPoolDilation()(model)
+    io.to_bytes(model)
+    assert caplog.text == ""

@@ -214,3 +214,16 @@ def test_constant_nodes_count_as_constants():
     narrowed(model, x=random(4))
     assert operators(model) == ["Gather"]
     assert list(model.graph.initializers) == ["k_int32"]
+
+
+def test_a_far_bound_of_a_backward_slice_stays_far():
+    """Only the largest number of a type means "to the end" when a Slice counts backwards."""
+    text = "(float[1,2,6] x) => (float[1,2,n] y) {{ y = Slice(x, first, {end}, axis, step) }}"
+    for end, count in (("end", 4), ("far", 0)):
+        model = graph(text.format(end=end), first=ints(-3), end=ints(END), far=ints(2**62), axis=ints(2), step=ints(-1))
+        x = random(1, 2, 6)
+        before = run(model, {"x": x})["y"]
+        assert NarrowIndices()(model)
+        after = run(model, {"x": x})["y"]
+        assert before.shape == (1, 2, count)
+        np.testing.assert_array_equal(after, before)

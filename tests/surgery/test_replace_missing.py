@@ -180,6 +180,10 @@ def test_whole_numbers_are_negated_as_such():
             "LpNormalization -> 'y': along the last axis every chip has it",
         ),
         (
+            graph("(float x) => (float y) { y = LpNormalization<axis = 0>(x) }"),
+            "LpNormalization -> 'y': the size of its input is not static",
+        ),
+        (
             graph("(float[1] x) => (float[65] y) { y = Tile(x, r) }", r=np.array([65], np.int64)),
             "Tile -> 'y': it makes 65 copies, and a Concat of more than 64 is no help",
         ),
@@ -214,3 +218,11 @@ def test_an_operator_without_an_equal_is_refused_by_name():
     with pytest.raises(RecipeError, match="no replaceable operator called 'LogSoftmax'") as caught:
         ReplaceMissing(operators=("LogSoftmax",))(vector("y = Neg(x)"))
     assert caught.value.at == ("operators", 0)
+
+
+@pytest.mark.parametrize("opset", [13, 18])
+def test_one_number_is_reduced_without_a_word(opset, caplog):
+    """A number has no axes: it is its own sum, and no list without a type is written."""
+    model = graph("(float x) => (float y) { y = ReduceSum(x) }", opset)
+    operate(model, ReplaceMissing())
+    assert caplog.text == ""

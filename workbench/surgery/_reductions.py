@@ -64,7 +64,7 @@ def normalization(f: Formula, node: ir.Node, known: Known, opset: int) -> str | 
     """
     x, shape = node.inputs[0], known.static(node.inputs[0])
     axis, order = attributes.integer(node, "axis", -1), attributes.integer(node, "p", 2)
-    if shape is None:
+    if not shape:
         return "the size of its input is not static"
     if order not in (1, 2):
         return f"its order is {order}, not 1 or 2"
@@ -95,5 +95,6 @@ def _sum(f: Formula, x: ir.Value | None, shape: Sequence[int], axes: Sequence[in
 
 def _reduce(f: Formula, op_type: str, x: ir.Value | None, axes: Sequence[int], keep: int, opset: int) -> ir.Value:
     if opset < _AXES_BECAME_AN_INPUT:
-        return f(op_type, x, axes=list(axes), keepdims=keep)
+        # A number has no axes, and an empty list no type; left out, it is all of them.
+        return f(op_type, x, axes=list(axes), keepdims=keep) if axes else f(op_type, x, keepdims=keep)
     return f(op_type, x, f.constant(np.asarray(axes, np.int64), "axes"), keepdims=keep)

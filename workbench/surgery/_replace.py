@@ -52,7 +52,8 @@ class Replacement:
         made = node.outputs[0]
         made.name = walk.fresh_name(self._graph, f"{self._stem}_{suffix}")
         made.type = self._node.outputs[0].type
-        made.shape = shape if shape is None or isinstance(shape, ir.Shape) else ir.Shape(shape)
+        if shape is not None and made.type is not None:  # without a type no file can hold a shape
+            made.shape = shape if isinstance(shape, ir.Shape) else ir.Shape(shape)
         self._graph.insert_before(self._node, [node])
         self._made.append(node)
         return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Self
 
 import numpy as np
@@ -13,6 +14,7 @@ from workbench.surgery._formula import Known
 from workbench.surgery._pass import Edits, Pass, control_flow
 
 Axes = tuple[int, ...]
+_MOST, _MANY = 1 << 22, 64  # numbers of a kernel with its zeros, or that many times its own; a file may ask for any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,8 @@ def _explicit(node: ir.Node, known: Known, done: list[str]) -> str | None:
         s * (n - 1) + o + (k - 1) * d + 1 - out
         for n, s, o, k, d, out in zip(sizes, strides, extra, weight[2:], dilations, wanted, strict=True)
     ]
+    if any(out < size for out, size in zip(wanted, sizes, strict=True)):
+        return f"ONNX infers no shape for the output_shape {list(wanted)}, which is less than the input's size"
     if any(total < 0 for total in totals):
         return f"its output_shape {list(wanted)} is longer than what its kernel reaches"
     half = [total // 2 for total in totals]
@@ -101,7 +105,10 @@ def _within(graph: ir.Graph, node: ir.Node, done: list[str]) -> str | None:
     if value is None or weight is None:
         return "its weights are computed at run time"
     kernel = [(size - 1) * step + 1 for size, step in zip(weight.shape[2:], dilations, strict=True)]
-    wide = np.zeros((*weight.shape[:2], *(k + more for k, more in zip(kernel, beyond, strict=True))), weight.dtype)
+    sizes = (*weight.shape[:2], *(k + more for k, more in zip(kernel, beyond, strict=True)))
+    if prod(sizes) > max(_MOST, _MANY * weight.size):
+        return f"its kernel would be of {' x '.join(str(size) for size in sizes[2:])} cells, most of them zeros"
+    wide = np.zeros(sizes, weight.dtype)
     cells = [slice(0, size, step) for size, step in zip(kernel, dilations, strict=True)]
     wide[:, :, *cells] = weight
     constants.put(graph, node, 1, wide, f"{value.name}_wide")

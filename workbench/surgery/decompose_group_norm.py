@@ -55,8 +55,8 @@ class DecomposeGroupNorm(Pass):
             groups = attributes.integer(node, "num_groups", 0)
             if reason is None and shape is not None and (len(shape) < 2 or groups < 1 or shape[1] % groups):
                 reason = f"{groups} groups do not share the channels of {list(shape)}"
-            if reason is None and scale is not None and bias is not None and len(scale) != len(bias):
-                reason = f"{len(scale)} scales do not go with {len(bias)} biases"
+            if reason is None and shape is not None and scale is not None and bias is not None:
+                reason = _misfit(len(scale), len(bias), groups, shape[1])
             if reason is not None or shape is None or scale is None or bias is None:
                 left.append(f"{walk.label(node)}: {reason}")
                 continue
@@ -70,6 +70,12 @@ def _parameter(node: ir.Node, index: int) -> Floats | None:
     """Scale or bias, when it is a constant list of float32."""
     found = constants.array(node.inputs[index])
     return found.astype(np.float32) if found is not None and found.dtype == np.float32 and found.ndim == 1 else None
+
+
+def _misfit(scales: int, biases: int, groups: int, channels: int) -> str | None:
+    if scales == biases and scales in (groups, channels):
+        return None
+    return f"{scales} scales and {biases} biases are neither one for each of {groups} groups nor of {channels} channels"
 
 
 def _spell_out(f: Formula, node: ir.Node, shape: tuple[int, ...], scale: Floats, bias: Floats) -> ir.Value:

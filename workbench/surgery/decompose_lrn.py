@@ -47,7 +47,7 @@ class DecomposeLrn(Pass):
         known = Known(model)
         for node in walk.nodes(model.graph, "LRN"):
             x = node.inputs[0]
-            channels = known.not_float(x) or _channels(known.dims(x))
+            channels = known.not_float(x) or _refuses(node) or _channels(known.dims(x))
             if x is None or isinstance(channels, str):
                 left.append(f"{walk.label(node)}: {channels}")
                 continue
@@ -55,6 +55,11 @@ class DecomposeLrn(Pass):
             _spell_out(formula, node, x, channels, len(known.dims(x) or ()))
             changed.append(f"{label}: spelled out as {formula.finish()}")
         return Edits(changed=tuple(changed), left=tuple(left))
+
+
+def _refuses(node: ir.Node) -> str | None:
+    size = attributes.integer(node, "size", 1)
+    return None if size > 0 else f"its window has {size} channels"
 
 
 def _channels(dims: tuple[int | str | None, ...] | None) -> int | str:

@@ -25,9 +25,9 @@ class NarrowIndices(Pass):
     narrower one. Tensors that depend on each other change together or not at all.
 
     1. Constants are stored in the narrower type: indices of Gather, bounds of Slice, operands of index arithmetic. A
-       bound of Slice beyond int32 means "to the end" and becomes the largest int32. A Cast to int64 becomes one to
-       int32, the fill of a ConstantOfShape is narrowed. Behind what ONNX makes as int64 only, such as ArgMax, TopK and
-       Shape, stands a Cast to int32.
+       bound of Slice beyond int32 lies beyond every end and becomes one that does in int32. A Cast to int64 becomes
+       one to int32, the fill of a ConstantOfShape is narrowed. Behind what ONNX makes as int64 only, such as ArgMax,
+       TopK and Shape, stands a Cast to int32.
     2. An index is equal as long as it is below 2 ** 31, which no size of a tensor exceeds; arithmetic that leaves that
        range on purpose, and a Cast of larger numbers, would differ. A float64 is rounded to float32.
     3. Left alone: what ONNX has as int64 only, as the shape of a Reshape, the pads of a Pad or the indices of
@@ -82,7 +82,7 @@ class _Plan:
         """Find every group, and why some stay."""
         known = Known(self.model)
         places = {node: place for place, node in enumerate(self.model.graph)}
-        opset = self.model.opset_imports.get("", self.model.opset_imports.get("ai.onnx", 0))
+        opset = walk.opset(self.model)
 
         def port(node: ir.Node, index: int) -> Port:
             return _typing.port(node, places[node], index, opset, self.wide, self.narrow)
@@ -207,7 +207,9 @@ def _narrowed(port: Port, narrow: ir.DataType) -> constants.Array | None:
         return rounded if (np.isfinite(rounded) == np.isfinite(data.astype(np.float64))).all() else None
     most = np.iinfo(np.int32)
     if walk.is_op(port.node, "Slice") and port.name in ("starts", "ends"):
-        return np.asarray(np.clip(data.astype(np.int64), most.min, most.max)).astype(np.int32)
+        # The largest number of either type is "to the end" for onnxruntime, whatever the step; no other may become it.
+        inside = np.clip(data.astype(np.int64), most.min, most.max - 1)
+        return np.where(data == np.iinfo(np.int64).max, most.max, inside).astype(np.int32)
     whole = data.astype(np.int64)
     return whole.astype(np.int32) if ((whole >= most.min) & (whole <= most.max)).all() else None
 
