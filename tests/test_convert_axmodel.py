@@ -244,10 +244,14 @@ def test_nan_never_passes(bench):
 
 
 def test_a_wish_without_effect_is_exit_3(bench):
-    """A tensor at 16 bits in the recipe that the tool left at 8 ends the run, and names tensor and layer."""
+    """A tensor at 16 bits that the tool left at 8 ends the run; tensor, layer and the list that says so are named."""
     outcome, _ = bench.convert(WIDENED, code=3, STANDIN_FAIL="narrow")
     assert "'heat' in layer 'conv1'" in outcome["error"]
     assert not bench.published.exists()
+    kept = Path("dist/tiny.failed") / KIT
+    assert outcome["error"].startswith(f"{kept / 'quant_axmodel.json'}: ")
+    assert {"u16.txt", "build.log", "quant_axmodel.json"} <= {path.name for path in kept.iterdir()}
+    assert not list(Path("dist").rglob("*.axmodel"))
     good, _ = bench.convert(WIDENED)
     assert judged(good)["outputs"][0]["cosine"] > 0.99
     widths = json.loads((bench.published / KIT / "quant_axmodel.json").read_text())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import _tiny
 import pytest
+from _axmodel import compiled
 from _pulsar2 import fake
 
 from workbench import pipeline
@@ -67,6 +68,19 @@ def test_a_failing_tool_leaves_its_kit_and_log_in_dist(convert, programs, tmp_pa
     manifest = json.loads((tmp_path / "dist" / "tiny.failed" / "manifest.json").read_text())
     assert manifest["deployable"] is False
     assert str(tmp_path) not in json.dumps(manifest)
+
+
+def test_what_was_compiled_before_the_failure_is_not_kept(convert, programs, tmp_path):
+    """With two chips of which the second fails, the kits of both are kept, and the model of neither."""
+    model = compiled(tmp_path / "first.axmodel")
+    first = f"mkdir -p build; cp '{model}' build/compiled.axmodel"
+    fake(programs("pulsar2"), f'{VERSION}\ncase "$*" in *AX620E*) echo odd; exit 5;; esac\n{first}')
+    with pytest.raises(ToolError, match="exit code 5") as caught:
+        convert(**{"chips: [AX650]": "chips: [AX650, AX620E]"})
+    kept = tmp_path / "dist" / "tiny.failed"
+    assert caught.value.where == str(kept / "pulsar2/AX620E/build.log")
+    assert (kept / "pulsar2/AX650/build.log").is_file()
+    assert not list(kept.rglob("*.axmodel"))
 
 
 def test_the_advice_names_the_folder_to_bundle(convert, programs, tmp_path):

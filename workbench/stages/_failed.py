@@ -14,16 +14,19 @@ _BUNDLE = "workbench pulsar2 bundle"
 
 
 def keep(error: WorkbenchError, recipe: str, store: Store, dist: Path, progress: Progress) -> None:
-    """If `error` speaks of a log in a stage's scratch folder, publish that stage's files to ``<dist>/<recipe>.failed``.
+    """If `error` names a log in a stage's scratch folder, or a file beside one, publish that stage's files.
 
-    `error` then names the log there; a cure that advises ``workbench pulsar2 bundle`` gets the folder to call it with.
+    They go to ``<dist>/<recipe>.failed``, without models that were compiled before the failure. `error` then names the
+    file there; a cure that advises ``workbench pulsar2 bundle`` gets the folder to call it with.
     A disk that refuses leaves the error as it is: the scratch folder stays until the next run.
     """
-    log = Path(error.where)
+    named = Path(error.where)
     scratch = store.home / "scratch"
-    if not log.name.endswith(".log") or not log.is_relative_to(scratch) or not log.is_file():
+    if not named.is_relative_to(scratch) or not named.is_file() or not any(named.parent.glob("*.log")):
         return
-    root = scratch / log.relative_to(scratch).parts[0] / "files"
+    root = scratch / named.relative_to(scratch).parts[0] / "files"
+    if not named.is_relative_to(root):
+        return
     folder = dist / f"{recipe}.failed"
     with suppress(OSError, ToolError):
         files = {
@@ -40,15 +43,15 @@ def keep(error: WorkbenchError, recipe: str, store: Store, dist: Path, progress:
             ],
         }
         replace(folder, manifest, files, progress)
-        kept = folder / log.relative_to(root)
+        kept = folder / named.relative_to(root)
         error.where = str(kept)
         error.fix = error.fix.replace(_BUNDLE, f"{_BUNDLE} {kept.parent}")
 
 
 def _ours(path: Path, root: Path) -> bool:
-    """A plain file that the stage wrote on purpose: what begins with a dot is its own scratch."""
+    """A plain file that the stage wrote on purpose, and no artifact: what begins with a dot is its own scratch."""
     hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-    return path.is_file() and not path.is_symlink() and not hidden
+    return path.is_file() and not path.is_symlink() and not hidden and path.suffix != ".axmodel"
 
 
 def _file(path: Path) -> File:
