@@ -18,7 +18,7 @@ from _pulsar2 import engine  # noqa: F401 -- a fixture
 
 from workbench.errors import RecipeError, ToolError
 from workbench.runtimes.pulsar2_tool import Toolchain
-from workbench.targets.pulsar2 import bundle, packing
+from workbench.targets.pulsar2 import bundle, compiling, packing
 from workbench.targets.pulsar2.bundle import Case, of_kit, pack
 
 TOOL = Toolchain("container", "7.0", "abcd", "/usr/bin/docker", "pulsar2:7.0")
@@ -222,6 +222,17 @@ def test_a_log_nobody_reads_loses_its_middle(kit, tmp_path, monkeypatch):
     assert "bytes left out" in log
     assert len(log) < 500
     assert "without its middle" in found[f"{TOP}/README.md"].decode()
+
+
+def test_a_log_that_lost_its_middle_before_is_not_called_whole(kit, tmp_path, monkeypatch):
+    """The kit's log was cut when it was published: the page says so as well."""
+    (kit / "build.log").write_text("first\n" + "x" * 10_000 + "\nlast\n")
+    page = contents(pack(of_kit(kit), tmp_path / "whole.zip", None, "").path)[f"{TOP}/README.md"].decode()
+    assert "all that the tool printed" in page
+    monkeypatch.setattr(compiling, "_LONGEST", 400)
+    compiling._shorten(kit / "build.log")
+    page = contents(pack(of_kit(kit), tmp_path / "cut.zip", None, "").path)[f"{TOP}/README.md"].decode()
+    assert "without its middle" in page
 
 
 def test_what_is_no_kit(tmp_path, kit):

@@ -30,6 +30,7 @@ CASE = "case"  # folder of the configuration inside, so that ../model.onnx means
 LOG = "build.log"
 _ARGUMENTS = ("build", "--input", "../model.onnx", "--output_dir", "build", "--config")
 _LONGEST_LOG = 32 * 2**20
+_SHORTENED = re.compile(rb"^\[\.\.\. \d+ bytes left out \.\.\.\]$", re.MULTILINE)  # a kit's log, by `compiling`
 _LARGEST_CONFIG = 4_000_000
 _PATH = r"""["']?\s*[:=]\s*(?P<value>"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[^\s,#}\]"']+)"""
 _DATASET = re.compile(rf"\bcalibration_dataset{_PATH}")
@@ -229,7 +230,8 @@ def _log(path: Path | None) -> tuple[str, bool]:
         size = path.stat().st_size
         with path.open("rb") as file:
             if size <= _LONGEST_LOG:
-                return file.read().decode("utf-8", "replace"), False
+                whole = file.read()
+                return whole.decode("utf-8", "replace"), _SHORTENED.search(whole) is not None
             head = file.read(_LONGEST_LOG // 4)
             file.seek(size - _LONGEST_LOG * 3 // 4)
             cut = f"\n... {size - _LONGEST_LOG} bytes left out ...\n"
