@@ -8,6 +8,7 @@ COMMANDS = (
     "check",
     "convert",
     "doctor",
+    "eval",
     "fetch",
     "inspect",
     "parity",

@@ -139,7 +139,7 @@ def _beside(fed: Sequence[Feed], other: Sequence[Feed]) -> tuple[Feed, ...]:
 def _of_manifest(path: Path) -> tuple[tuple[InputSpec, ...], bool]:
     """The inputs of the artifact `path` as the manifest beside it says; and whether that lists the file at all."""
     for folder in path.absolute().parents[:_LEVELS]:
-        manifest = _read(folder / _MANIFEST)
+        manifest = read_manifest(folder)
         files = manifest.get("files")
         name = path.absolute().relative_to(folder).as_posix()
         if isinstance(files, list) and any(isinstance(one, dict) and one.get("path") == name for one in files):
@@ -150,7 +150,9 @@ def _of_manifest(path: Path) -> tuple[tuple[InputSpec, ...], bool]:
     return (), False
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest in `folder`; empty where there is none, or what is there is none."""
+    path = folder / _MANIFEST
     try:
         if not path.is_file() or path.stat().st_size > _LARGEST:
             return {}

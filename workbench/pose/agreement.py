@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,7 @@ def agreement(
         near=sum(share <= NEAR for share in shares),
         lost=lost,
         gained=gained,
-        reattached=sum(_reattached(person, reference, skeleton) for person in other),
+        reattached=_reattached(reference, other, skeleton),
         pixels=pixels,
         shares=shares,
         torsos=torsos,
@@ -98,32 +99,46 @@ def total(parts: Iterable[Agreement]) -> Agreement:
     summed: dict[str, Any] = {}
     for field in fields(Agreement):
         values = [getattr(part, field.name) for part in listed]
-        summed[field.name] = sum(values, start=() if field.name in _WAYS else 0)
+        summed[field.name] = tuple(chain.from_iterable(values)) if field.name in _WAYS else sum(values)
     return Agreement(**summed)
 
 
 def matched(reference: Sequence[Person], other: Sequence[Person], skeleton: Skeleton) -> list[tuple[int, int]]:
     """Who is whom: places in both lists, from the most alike pair down, nobody twice."""
-    alike = np.array([[likeness(one, two, skeleton) for two in other] for one in reference]).reshape(
-        len(reference), len(other)
-    )
-    pairs: list[tuple[int, int]] = []
+    alike = likenesses(reference, other, skeleton)
+    pairs: dict[int, int] = {}
+    taken = set[int]()
     for place in np.argsort(-alike, axis=None, kind="stable"):
         row, column = divmod(int(place), len(other))
         if alike[row, column] < _SAME:
             break
-        if not any(row == a or column == b for a, b in pairs):
-            pairs.append((row, column))
-    return sorted(pairs)
+        if row not in pairs and column not in taken:
+            pairs[row] = column
+            taken.add(column)
+    return sorted(pairs.items())
 
 
 def likeness(one: Person, two: Person, skeleton: Skeleton) -> float:
     """0..1: how much of `one`'s joints `two` has in the same places; a joint half a torso away counts 0.6, one 0.14."""
-    both = one.found & two.found
-    if not both.any():
-        return 0.0
-    way = np.hypot(*(one.joints[both] - two.joints[both]).T) / torso(one, skeleton)
-    return float(np.exp(-2 * way**2).sum() / max(one.found.sum(), 1))
+    return float(likenesses([one], [two], skeleton)[0, 0])
+
+
+def likenesses(ones: Sequence[Person], twos: Sequence[Person], skeleton: Skeleton) -> Floats:
+    """(P, Q): `likeness` of each of `ones` to each of `twos`; a network that answers noise sees hundreds of people."""
+    if not ones or not twos:
+        return np.zeros((len(ones), len(twos)))
+    near = np.exp(-2 * _torsos_apart(ones, twos, skeleton) ** 2).sum(axis=2)  # a joint that one has not: exp(-inf)
+    found = np.array([one.found.sum() for one in ones])
+    return np.asarray(near / np.maximum(found, 1)[:, None])
+
+
+def _torsos_apart(ones: Sequence[Person], twos: Sequence[Person], skeleton: Skeleton) -> Floats:
+    """(P, Q, J): the way between equal joints in torsos of the first; infinite where one of both was not found."""
+    here, there = (np.stack([one.joints for one in people]) for people in (ones, twos))
+    unit = np.array([torso(one, skeleton) for one in ones])[:, None, None]
+    apart = here[:, None] - there[None]
+    way = np.hypot(apart[..., 0], apart[..., 1]) / unit
+    return np.asarray(np.where(np.isnan(way), np.inf, way))
 
 
 def torso(person: Person, skeleton: Skeleton) -> float:
@@ -147,19 +162,13 @@ def torso(person: Person, skeleton: Skeleton) -> float:
     return max(length, 1.0)
 
 
-def _reattached(person: Person, reference: Sequence[Person], skeleton: Skeleton) -> int:
-    """Limbs of `person` that join two people of the reference."""
-    owners = [_owner(person, joint, reference, skeleton) for joint in range(len(skeleton.joints))]
-    return sum(owners[a] is not None and owners[b] is not None and owners[a] != owners[b] for a, b in skeleton.limbs)
-
-
-def _owner(person: Person, joint: int, reference: Sequence[Person], skeleton: Skeleton) -> int | None:
-    """Whose joint it is: the person of the reference that has the same one nearest, when within reach."""
-    if not person.found[joint]:
-        return None
-    near = [
-        (float(np.hypot(*(one.joints[joint] - person.joints[joint]))) / torso(one, skeleton), place)
-        for place, one in enumerate(reference)
-        if one.found[joint]
-    ]
-    return min(near)[1] if near and min(near)[0] <= _REACH else None
+def _reattached(reference: Sequence[Person], other: Sequence[Person], skeleton: Skeleton) -> int:
+    """Limbs of `other` that join two people of the reference."""
+    if not reference or not other or not skeleton.limbs:
+        return 0
+    # Whose joint it is: the person of the reference that has the same one nearest, when within reach.
+    way = _torsos_apart(reference, other, skeleton)
+    owner = np.where(way.min(axis=0) <= _REACH, way.argmin(axis=0), -1)
+    starts, ends = np.array(skeleton.limbs).T
+    a, b = owner[:, starts], owner[:, ends]
+    return int(((a != b) & (a >= 0) & (b >= 0)).sum())

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workbench.pose.agreement import likeness
+from workbench.pose.agreement import likenesses
 from workbench.pose.labels import Label
 from workbench.pose.person import Person
 from workbench.pose.skeletons import COCO17, Skeleton
@@ -145,8 +145,7 @@ def average_precision(found: Found, truth: Truth, skeleton: Skeleton) -> tuple[f
 
 def _whose(labels: Sequence[Label], people: Sequence[Person], skeleton: Skeleton) -> list[Person | None]:
     """For each label the found person that is most like it, nobody twice; None where there are not enough."""
-    alike = np.array([[likeness(label.person, one, skeleton) for one in people] for label in labels])
-    alike = alike.reshape(len(labels), len(people))
+    alike = likenesses([label.person for label in labels], people, skeleton)
     whose: list[Person | None] = [None] * len(labels)
     taken = set[int]()
     for place in np.argsort(-alike, axis=None, kind="stable"):
