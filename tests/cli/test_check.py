@@ -77,7 +77,7 @@ def test_blocked_is_exit_3_in_three_parts(call):
     result = call("blocked.onnx", "--chip", "AX650", "--chip", "ax630c", code=3)
 
     assert "not in AX650's table" in result.stdout
-    assert "blocked.onnx: AX650 does not take 1 of its nodes or inputs (Sinh); AX620E does not" in result.stderr
+    assert "blocked.onnx: AX650 does not take 1 node (Sinh); AX620E does not" in result.stderr
     assert "fix: replace these in the network, cut them off with cut_outputs" in result.stderr
 
 
@@ -176,7 +176,22 @@ def test_sizes_that_stay_open_are_blocked(call, tmp_path):
     result = call("open.onnx", "--chip", "AX650", code=3)
 
     assert "is [1, 3, H, W]" in result.stdout
-    assert "AX650 does not take 1 of its nodes or inputs (input)" in result.stderr
+    assert "AX650 does not take input 'x'\n  fix: export it again with a number for every size" in result.stderr
+
+
+def test_what_is_no_node_has_a_cure_of_its_own(call, tmp_path):
+    """Nobody can cut off an operator set, and another chip takes no older one."""
+    text = """g (float[1,3,8,8] x) => (float[1,3,20,20] y) {
+        u = Upsample<mode = "linear">(x, s)
+        y = Pad<mode = "reflect", pads = [0, 0, 2, 2, 0, 0, 2, 2]>(u)
+    }"""
+    proto = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 9]> {text}')
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "s"))
+    onnx.save(proto, tmp_path / "old.onnx")
+    told = call("old.onnx", "--chip", "AX650", code=3).stderr
+
+    assert "AX650 does not take operator set 9 and 2 nodes (Upsample, Pad)\n" in told
+    assert "fix: export it again at opset 17 or 18; replace these in the network" in told
 
 
 @pytest.mark.parametrize(

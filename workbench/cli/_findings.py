@@ -29,8 +29,9 @@ def show(report: Report, title: str, console: Console, *, everything: bool = Fal
         console.print(f"[bold]{_plain(title)}[/]")
         for row in rows:
             _stack(row, console)
-    listed = ", ".join(f"{count} {operator}" for operator, count in report.operators.items())
-    console.print(f"{_verdict('ok')}: {len(report.fine)} nodes{f' ({_plain(listed)})' if listed else ''}")
+    count = f"{len(report.fine)} node{'s' * (len(report.fine) != 1)}"
+    listed = ", ".join(f"{times} {operator}" for operator, times in report.operators.items())
+    console.print(f"{_verdict('ok')}: {count}{f' ({_plain(listed)})' if listed else ''}")
     for note in report.notes:
         console.print(f"note: {_plain(note)}")
 

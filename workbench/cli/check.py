@@ -15,8 +15,17 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from workbench.errors import WorkbenchError
-    from workbench.targets.pulsar2.findings import Report
+    from workbench.targets.pulsar2.findings import Finding, Report
     from workbench.targets.pulsar2.remedies import Remedy
+
+
+# What helps against a blocked (operator, attribute) that is no node's; for nodes the last.
+_CURES = {
+    ("graph", "opset"): "export it again at opset 17 or 18",
+    ("input", "shape"): "export it again with a number for every size of its inputs",
+    ("input", "type"): "give its inputs a type of that list, or cast before the graph",
+}
+_CURE = "replace these in the network, cut them off with cut_outputs so that a CPU runs them, or take another chip"
 
 
 @click.command(short_help="Check an ONNX graph against a chip's operator table.")
@@ -164,16 +173,28 @@ def _title(path: Path, report: Report) -> str:
 def _refused(path: Path, blocked: Sequence[Report]) -> WorkbenchError:
     from workbench.errors import UnsupportedError
 
-    counts: dict[str, None] = {}
-    for report in blocked:
-        found = report.of("blocked")
-        operators = ", ".join(dict.fromkeys(one.operator for one in found))
-        counts[f"{report.chip} does not take {len(found)} of its nodes or inputs ({operators})"] = None
+    findings = [one for report in blocked for one in report.of("blocked")]
     return UnsupportedError(
-        "; ".join(counts),
+        "; ".join(f"{report.chip} does not take {_counted(report.of('blocked'))}" for report in blocked),
         where=str(path),
-        fix="replace these in the network, cut them off with cut_outputs so that a CPU runs them, or take another chip",
+        fix="; ".join(dict.fromkeys(_CURES.get((one.operator, one.attribute), _CURE) for one in findings)),
     )
+
+
+def _counted(found: Sequence[Finding]) -> str:
+    """The graph's operator set, inputs and nodes of `found`, each told once however much is wrong with it."""
+    told = []
+    nodes: dict[tuple[str, str], str] = {}
+    for one in found:
+        if one.operator == "graph":
+            told.append(f"operator set {one.found.removeprefix('is ')}")
+        elif one.operator == "input":
+            told.append(f"input {one.node!r}")
+        else:
+            nodes[one.node, one.tensor] = one.operator
+    if nodes:
+        told.append(f"{len(nodes)} node{'s' * (len(nodes) != 1)} ({', '.join(dict.fromkeys(nodes.values()))})")
+    return " and ".join(dict.fromkeys(told))
 
 
 __all__ = ["command"]
