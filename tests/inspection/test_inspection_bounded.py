@@ -88,6 +88,40 @@ def test_a_reader_that_crashes_does_not_take_us_along(tmp_path, monkeypatch):
         describe(path)
 
 
+def test_a_reader_that_fails_is_not_said_to_need_memory(tmp_path, monkeypatch):
+    """An exception that nobody thought of is told as what it is."""
+    path = tmp_path / "m.onnx"
+    path.write_bytes(whole("onnx"))
+    fail = [sys.executable, "-c", "raise KeyError('x')"]
+    run = subprocess.run
+    monkeypatch.setattr(bounded.subprocess, "run", lambda _, **options: run(fail, **options))
+    with pytest.raises(ToolError, match="cannot read the model: its parser failed on it"):
+        describe(path)
+
+
+def test_programs_beside_the_file_are_not_run(tmp_path, monkeypatch):
+    """A folder that holds a module with the name of one of ours may be the folder one stands in."""
+    path = tmp_path / "m.onnx"
+    path.write_bytes(whole("onnx"))
+    (tmp_path / "onnx_ir.py").write_text("raise SystemExit('hostile')\n")
+    monkeypatch.chdir(tmp_path)
+    assert describe(path).operators == {"Relu": 1}
+
+
+@pytest.mark.parametrize("place", ["doc_string", "producer_name", "neu_name"])
+def test_names_that_are_no_text(place, tmp_path):
+    """Protobuf reads a byte that is no UTF-8 where a name belongs; a compiled model with one is damaged."""
+    proto = onnx.ModelProto.FromString(whole("axmodel"))
+    proto.doc_string, proto.producer_name = "doc_string", "producer_name"
+    path = tmp_path / "m.axmodel"
+    data = proto.SerializeToString()
+    start = data.index(place.encode())
+    path.write_bytes(data[:start] + b"\xff" + data[start + 1 :])
+    with pytest.raises(ToolError, match="a name in it is no text") as error:
+        describe(path)
+    assert error.value.where == str(path)
+
+
 def test_a_reader_that_never_ends_is_ended(tmp_path, monkeypatch):
     """A file that takes too long is an error."""
     path = tmp_path / "m.onnx"

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from workbench.errors import WorkbenchError
+from workbench.inspection.bounded import OUT_OF_MEMORY
 
 _TIMES, _ROOM = 6, 256 * 2**20  # of the file's size, and what parsing anything takes
 _TENSORFLOW = 2**29  # its threads reserve address space, which they do not use
@@ -29,7 +30,7 @@ def main(reader: str, path: str) -> int:
     except WorkbenchError as error:
         answer = {"error": {"what": error.what, "where": error.where, "fix": error.fix}}
     except MemoryError:
-        return 3
+        return OUT_OF_MEMORY
     os.write(1, json.dumps(answer).encode())  # whole, after everything else could fail
     return 0
 

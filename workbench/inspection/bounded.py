@@ -17,6 +17,7 @@ from workbench.errors import RecipeError, ToolError
 from workbench.inspection.facts import Facts
 
 READERS = {".onnx": "_onnx", ".axmodel": "_axmodel", ".tflite": "_tflite", ".pb": "_graph_def"}
+OUT_OF_MEMORY = 3  # exit code of the process
 _LARGEST = 2**31  # no format here holds more: two are protobufs, one is a flatbuffer with signed offsets
 _SECONDS, _BYTES_A_SECOND = 60.0, 5e6
 
@@ -42,7 +43,8 @@ def describe(path: Path) -> Facts:
     size = path.stat().st_size
     if size > _LARGEST:
         raise ToolError(f"{size / 1e9:.1f} GB, more than any such file holds", where=str(path), fix="is it a model?")
-    command = [sys.executable, "-m", "workbench.inspection._child", READERS[suffix], str(path)]
+    # Without -P a module in the folder that somebody downloaded the file to would be imported instead of ours.
+    command = [sys.executable, "-P", "-m", "workbench.inspection._child", READERS[suffix], str(path)]
     try:
         done = subprocess.run(
             command,
@@ -60,9 +62,11 @@ def describe(path: Path) -> Facts:
         return replace(Facts.from_json(answer["facts"]), size=size)
     except (ValueError, KeyError, TypeError):
         pass
-    if done.returncode < 0 and done.returncode not in (-signal.SIGABRT, -signal.SIGKILL):
+    if done.returncode in (OUT_OF_MEMORY, -signal.SIGABRT, -signal.SIGKILL):
+        raise _broken(path, "it takes many times its own size in memory to read")
+    if done.returncode < 0:
         raise _broken(path, f"its parser was ended by {signal.Signals(-done.returncode).name}")
-    raise _broken(path, "it takes many times its own size in memory to read")
+    raise _broken(path, "its parser failed on it")
 
 
 def _broken(path: Path, reason: str) -> ToolError:

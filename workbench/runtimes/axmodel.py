@@ -6,7 +6,7 @@ The file is an ONNX protobuf whose weights hang on no node, so it is read and ne
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +62,8 @@ def describe(path: Path) -> AxModel:
         raise ToolError(
             "no NPU program inside", where=str(path), fix="give a .axmodel that pulsar2 build wrote; this is plain ONNX"
         )
+    if not all(isinstance(text, str) for text in _texts(proto)):  # protobuf gives bytes for what is no UTF-8
+        raise ToolError("a damaged compiled model: a name in it is no text", where=str(path), fix="compile it again")
     return AxModel(
         version=_said("Version", proto.doc_string),
         commit=_said("Commit", proto.doc_string),
@@ -140,6 +142,14 @@ def check_runner(text: str) -> None:
         )
     elif (kind == "dump" and not rest) or kind not in KINDS or (colon and kind in (AUTO, "pulsar2")):
         raise RecipeError(f"--runner {text}: no such runner", fix=f"one of: {', '.join(RUNNERS)}")
+
+
+def _texts(proto: onnx.ModelProto) -> Iterator[object]:
+    """Everything in a compiled model that must be text."""
+    yield from (proto.doc_string, proto.producer_name)
+    yield from (one.name for one in (*proto.graph.input, *proto.graph.output, *proto.graph.initializer))
+    for node in proto.graph.node:
+        yield from (node.name, node.op_type, *node.input, *(one.name for one in node.attribute))
 
 
 def _said(key: str, text: str) -> str:
