@@ -12,6 +12,9 @@ from workbench.pose.agreement import NEAR, Agreement, agreement, matched
 from workbench.pose.person import Person
 from workbench.pose.skeletons import Skeleton
 
+_MOST_PEOPLE = 30  # of a picture that are drawn; a broken network sees hundreds. Numbers are of all
+_MOST_MARKS = 200  # of a kind, likewise
+
 
 @dataclass(frozen=True)
 class Limb:
@@ -85,16 +88,17 @@ class Difference:
 
 
 def drawing(people: Sequence[Person], skeleton: Skeleton) -> Drawing:
-    """What to draw of `people`."""
+    """What to draw of `people`: the first thirty, who are the most certain."""
+    drawn = people[:_MOST_PEOPLE]
     limbs = tuple(
         Limb(*_rounded(*one.joints[a], *one.joints[b]))
-        for one in people
+        for one in drawn
         for a, b in skeleton.limbs
         if one.found[a] and one.found[b]
     )
     spots = tuple(
         _spot(one, int(index), skeleton, f"confidence {one.confidence[index]:.2f}")
-        for one in people
+        for one in drawn
         for index in np.flatnonzero(one.found)
     )
     return Drawing(limbs, spots)
@@ -132,7 +136,8 @@ def difference(
             if index not in taken:
                 spots += [_spot(person, int(joint), skeleton, said) for joint in np.flatnonzero(person.found)]
     numbers = agreement(reference, other, skeleton, size)
-    return Difference(tuple(moved), tuple(ways), tuple(lost), tuple(gained), numbers, worst[1])
+    marks = [tuple(spots[:_MOST_MARKS]) for spots in (moved, lost, gained)]
+    return Difference(marks[0], tuple(ways[:_MOST_MARKS]), marks[1], marks[2], numbers, worst[1])
 
 
 def row(numbers: Agreement) -> dict[str, Any]:

@@ -83,7 +83,9 @@ class Gallery:
         return {"pictures": len(self.shots), "artifacts": dict(self.rows), "why_not": self.why_not}
 
 
-def gallery(found: Candidates, outputs: Sequence[OutputSpec], joints: str, names: Sequence[str]) -> Gallery:
+def gallery(
+    found: Candidates, outputs: Sequence[OutputSpec], joints: str, names: Sequence[str], random: bool = False
+) -> Gallery:
     """Decode and draw.
 
     Args:
@@ -91,6 +93,7 @@ def gallery(found: Candidates, outputs: Sequence[OutputSpec], joints: str, names
         outputs: the recipe's.
         joints: the skeleton's name.
         names: of the pictures' files.
+        random: the weights are random numbers, so that what is decoded are no people.
     """
     if not found.pictures:
         return Gallery(why_not="there are no pictures")
@@ -101,6 +104,8 @@ def gallery(found: Candidates, outputs: Sequence[OutputSpec], joints: str, names
     bones = skeleton(joints)
     nothing = View(Drawing((), ()), "")
     try:
+        if random:
+            raise RecipeError("random weights see noise, not people", fix="")
         decode = decoder(outputs, bones, size)
         if absent := [spec.name for spec in decode.outputs.values() if spec.name not in found.golden]:
             raise RecipeError(f"surgery left no output {', '.join(absent)}", fix="")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -76,7 +77,7 @@ def _prepare(spec: InputSpec, layout: str, indent: str = "", raw: bool = False) 
         lines.append("x = x[:, :, ::-1]  # RGB to BGR")
     mean, std = spec.per_channel
     if not raw and (any(mean) or any(one != 1 for one in std)):
-        means, stds = (f"np.float32([{', '.join(f'{one:g}' for one in values)}])" for values in (mean, std))
+        means, stds = (f"np.float32([{', '.join(map(repr, values))}])" for values in (mean, std))
         lines.append(f"x = (x - {means}) / {stds}")
     if layout == "NCHW":
         lines.append("x = x.transpose(2, 0, 1)")
@@ -150,7 +151,7 @@ def _ax_run_model(path: str, inputs: Sequence[InputSpec]) -> str:
     lines = [
         f"# given/one/ holds the input tensor as raw bytes, as prepared for axengine: {names}",
         "mkdir -p given/one made && echo one > list.txt",
-        f"ax_run_model -m {path} -w 1 -r 5 -i given -o made -l list.txt --use-tensor-name",
+        f"ax_run_model -m {shlex.quote(path)} -w 1 -r 5 -i given -o made -l list.txt --use-tensor-name",
     ]
     return "\n".join(lines) + "\n"
 

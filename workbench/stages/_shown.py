@@ -23,11 +23,17 @@ _EXACT = ("float", "fp16")  # what differs in no picture
 
 
 def candidates(
-    targets: Sequence[str], inputs: Mapping[str, Path], specs: tuple[InputSpec, ...], progress: Progress
+    targets: Sequence[str],
+    inputs: Mapping[str, Path],
+    specs: tuple[InputSpec, ...],
+    progress: Progress,
+    *,
+    ask: bool = True,
 ) -> Candidates:
     """The first golden pictures, the source network's answers, and those of every 8- and 16-bit model that runs here.
 
-    A recipe without such models shows its float ones. Compiled models are left to `workbench parity`.
+    A recipe without such models shows its float ones; with `ask` off no model is asked. Compiled models are left to
+    `workbench parity`.
     """
     folder = inputs["pictures"] / "golden"
     golden = _files.read_golden(inputs["surgery"] / "golden.npz")
@@ -40,6 +46,7 @@ def candidates(
         if artifact.precision not in (None, "axmodel") and not artifact.skipped
     ]
     chosen = [one for one in models if one[0].precision not in _EXACT] or models[:1]
+    chosen = chosen if ask else []
     found = {}
     for artifact, path in track(chosen, progress, "models asked for the report"):
         try:

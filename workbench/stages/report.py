@@ -62,8 +62,13 @@ def run(settings: Settings, inputs: Mapping[str, Path], out: Path, progress: Pro
     parity = _json(inputs["parity"] / "parity.json")
     pictures = _json(inputs["pictures"] / "pictures.json")
     layers, left_out = _layers(inputs, specs, progress)
+    random = settings.weights.get("origin") == "random"
     gallery = poses.gallery(
-        _shown.candidates(names, inputs, specs, progress), settings.outputs, settings.joints, pictures["golden"]["used"]
+        _shown.candidates(names, inputs, specs, progress, ask=not random),
+        settings.outputs,
+        settings.joints,
+        pictures["golden"]["used"],
+        random,
     )
     write_json(out / "report.json", {"poses": gallery.to_json(), "layers": layers, "layers_left_out": left_out})
     page = render(
