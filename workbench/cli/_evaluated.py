@@ -89,7 +89,7 @@ def scored(seen: Seen, labels: Mapping[int, Sequence[Label]], skeleton: Skeleton
 def show(result: Entry, console: Console) -> None:
     """Print the table; a narrow terminal gets fewer columns rather than broken names."""
     entries: list[Entry] = result["artifacts"]
-    labelled = [column for column in _LABELLED if any((one.get("labels") or {}).get(column[1]) for one in entries)]
+    labelled = [column for column in _LABELLED if any(_known(one, column[1]) for one in entries)]
     heads = ["file", "people", "joints", *(head for head, _, _ in (*_COMPARED, *labelled))]
     rows = [_row(one, labelled) for one in entries]
     kept = [place for place, head in enumerate(heads) if console.width >= _WANTED.get(head, 0)]
@@ -110,6 +110,10 @@ def show(result: Entry, console: Console) -> None:
         console.print(f"note: {escape(note)}")
     for reason in result["not_deployable_because"]:
         console.print(f"[bold red]NOT DEPLOYABLE[/]: {escape(reason)}; what such a network sees is noise")
+
+
+def _known(entry: Entry, score: str) -> bool:
+    return (entry.get("labels") or {}).get(score) is not None
 
 
 def _row(entry: Entry, labelled: Sequence[tuple[str, str, str]]) -> list[str]:
