@@ -1,4 +1,7 @@
+import hashlib
+
 import _tiny
+import onnx
 import pytest
 
 from workbench.engine.progress import Silent
@@ -85,3 +88,17 @@ def test_a_recipe_without_weights_is_seeded(tmp_path, home):
 
     assert found.not_deployable
     assert "the recipe names no weights" in warned[0]
+
+
+def test_a_mark_in_the_file_itself_is_kept(tmp_path, home):
+    """An ONNX that Workbench made of random weights stays what it is, whoever converts it again."""
+    path = _tiny.write(tmp_path / "recipes")
+    proto = onnx.load(path.with_name("tiny.onnx"))
+    old = hashlib.sha256(path.with_name("tiny.onnx").read_bytes()).hexdigest()
+    proto.metadata_props.add(key="workbench.not_deployable", value="seeded")
+    onnx.save(proto, path.with_name("tiny.onnx"))
+    new = hashlib.sha256(path.with_name("tiny.onnx").read_bytes()).hexdigest()
+    path.write_text(path.read_text("utf-8").replace(old, new), "utf-8")
+    found, _ = ask(load(path), home, mirrors=(path.parent,))
+
+    assert (found.not_deployable, found.kind) == ("seeded", "published")

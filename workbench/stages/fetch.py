@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from workbench.engine.progress import Progress
-from workbench.errors import RecipeError, SourceError
+from workbench.errors import RecipeError, SourceError, ToolError
+from workbench.graph import io
 from workbench.recipe.load import LoadedRecipe
 from workbench.sources import fetch
 from workbench.stages._weights import SEEDED, Weights
@@ -52,7 +53,7 @@ def look(
     )
     if found is not None:
         pinned = found.origin != "given" or fetch.is_pinned(weights, lock_file(loaded))
-        return Weights(found.path, found.sha256, found.origin, pinned=pinned)
+        return Weights(found.path, found.sha256, found.origin, _mark(found.path), pinned)
     if weights.otherwise == "seeded" and _tried(loaded, home).is_file():
         return Weights(None, None, "seeded", SEEDED)
     return None
@@ -104,7 +105,17 @@ def get(
         progress.warn(f"NOT DEPLOYABLE: {SEEDED}: {error.what}")
         return Weights(None, None, "seeded", SEEDED)
     _tried(loaded, home).unlink(missing_ok=True)
-    return Weights(downloaded.path, downloaded.sha256, downloaded.origin)
+    return Weights(downloaded.path, downloaded.sha256, downloaded.origin, _mark(downloaded.path))
+
+
+def _mark(path: Path) -> str:
+    """Why the file itself says that it must not be shipped: an ONNX that Workbench made of random weights is marked."""
+    if path.suffix.lower() != ".onnx":
+        return ""
+    try:
+        return io.not_deployable(io.read_proto(path))
+    except ToolError:  # the source, which reads it next, says what is wrong with it
+        return ""
 
 
 def lock_file(loaded: LoadedRecipe) -> Path:
