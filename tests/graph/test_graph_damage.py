@@ -1,5 +1,7 @@
 """Files that protobuf reads and that are no graphs."""
 
+import os
+
 import numpy as np
 import onnx
 import pytest
@@ -102,3 +104,44 @@ def test_packed_types_and_texts_are_sound():
     texts = onnx.TensorProto(name="s", data_type=onnx.TensorProto.STRING, dims=[2], string_data=[b"a", b"bc"])
 
     assert list(damages(onnx.GraphProto(name="g", initializer=[four, texts]))) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("(float[4] x) => (float[4] y) { y = Relu(lost) }", "'Relu' node '' reads 'lost', which nothing makes"),
+        ("(float[4] x) => (float[4] y) { a = Relu(x)  a = Elu(x)  y = Add(a, a) }", "'a' is made twice"),
+        ("(float[4] x) => (float[4] y) { z = Relu(x) }", "output 'y' is made by nothing"),
+    ],
+)
+def test_tensors_that_are_lost(tmp_path, capfd, text, message):
+    """A name that nothing or too much makes is told as such, and no library speaks beside us."""
+    proto = onnx.parser.parse_graph(f"g {text}")
+    with pytest.raises(ToolError, match=message):
+        read(tmp_path, onnx.helper.make_model(proto).SerializeToString())
+
+    assert capfd.readouterr().err == ""
+
+
+def test_branches_see_what_is_around_them():
+    """A branch reads tensors of the graph that it stands in."""
+    inner = onnx.parser.parse_graph("then () => (float[4] t) { t = Relu(a) }")
+    outer = onnx.parser.parse_graph("g (bool c, float[4] x) => (float[4] y) { a = Elu(x)  y = Relu(a) }")
+    outer.node[1].CopyFrom(onnx.helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=inner))
+
+    assert list(damages(outer)) == []
+    outer.node[0].output[0] = "b"
+    assert "'Relu' node '' reads 'a', which nothing makes" in list(damages(outer))
+
+
+def test_what_is_no_plain_file(tmp_path):
+    """A pipe would wait for ever, and a device never end."""
+    os.mkfifo(tmp_path / "pipe.onnx")
+    (tmp_path / "zero.onnx").symlink_to("/dev/zero")
+    for name in ("pipe.onnx", "zero.onnx"):
+        with pytest.raises(ToolError, match="not a plain file"):
+            io.read(tmp_path / name)
+    with (tmp_path / "huge.onnx").open("wb") as file:
+        file.truncate(2**31)
+    with pytest.raises(ToolError, match="2147483648 bytes, and a protobuf holds 2 GB"):
+        io.read(tmp_path / "huge.onnx")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 
 import onnx
@@ -13,8 +14,17 @@ _GRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 _TENSORS = (onnx.AttributeProto.TENSOR, onnx.AttributeProto.TENSORS)
 
 
-def damages(graph: onnx.GraphProto) -> Iterator[str]:
-    """What is wrong with `graph`, one line each: names and attributes that are no text, tensors that are cut off."""
+def damages(graph: onnx.GraphProto, outside: frozenset[str] = frozenset()) -> Iterator[str]:
+    """What is wrong with `graph`, one line each: names and attributes that are no text, tensors that are cut off or lost.
+
+    Args:
+        graph: any graph.
+        outside: names that graphs around it make.
+    """
+    given = {value.name for value in (*graph.input, *graph.initializer)}
+    given |= {tensor.values.name for tensor in graph.sparse_initializer}
+    made = Counter(name for node in graph.node for name in node.output if name)
+    visible = outside.union(made, given)
     for node in graph.node:
         names = (node.name, node.op_type, node.domain, *node.input, *node.output, *(one.name for one in node.attribute))
         if not all(isinstance(name, str) for name in names):
@@ -28,7 +38,7 @@ def damages(graph: onnx.GraphProto) -> Iterator[str]:
             if not all(_is_text(text) for text in texts):
                 yield f"attribute {attribute.name!r} of {node.op_type!r} node {node.name!r} is no text"
             for inner in (attribute.g, *attribute.graphs) if attribute.type in _GRAPHS else ():
-                yield from damages(inner)
+                yield from damages(inner, visible)
             for tensor in (attribute.t, *attribute.tensors) if attribute.type in _TENSORS else ():
                 yield from _cut_off(tensor)
     for value in (*graph.input, *graph.output, *graph.value_info):
@@ -38,6 +48,16 @@ def damages(graph: onnx.GraphProto) -> Iterator[str]:
         yield from _cut_off(tensor)
     if not isinstance(graph.name, str):
         yield "its name is no text"
+    for name, count in made.items():
+        if count > 1 or name in given:
+            yield f"{name!r} is made twice"
+    for node in graph.node:
+        for name in node.input:
+            if name and name not in visible:
+                yield f"{node.op_type!r} node {node.name!r} reads {name!r}, which nothing makes"
+    for value in graph.output:
+        if value.name not in visible:
+            yield f"output {value.name!r} is made by nothing"
 
 
 def _is_text(text: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,6 +27,12 @@ def read_proto(path: Path) -> onnx.ModelProto:
         ToolError: the file is missing, unreadable, not an ONNX graph, or keeps its weights in other files.
     """
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) and not path.is_dir():
+            raise ToolError("not a plain file", where=str(path), fix="give a .onnx file")
+        if status.st_size > _LARGEST:
+            told = f"{status.st_size} bytes, and a protobuf holds 2 GB"
+            raise ToolError(told, where=str(path), fix="give a .onnx file with its weights inside")
         data = path.read_bytes()
     except OSError as error:
         raise ToolError(
@@ -36,7 +43,7 @@ def read_proto(path: Path) -> onnx.ModelProto:
         proto.ParseFromString(data)
     except DecodeError as error:
         raise ToolError(
-            "not an ONNX file", where=str(path), fix="give a .onnx file; was it downloaded whole?"
+            "not an ONNX file", where=str(path), fix=f"give a {_suffix(path)} file; was it downloaded whole?"
         ) from error
     if not proto.graph.node and not proto.graph.output:
         raise ToolError("an ONNX file without a graph", where=str(path), fix="was it downloaded whole?")
@@ -48,6 +55,11 @@ def read_proto(path: Path) -> onnx.ModelProto:
                 fix="save the model with its weights inside (onnx.save_model(..., save_as_external_data=False))",
             )
     return proto
+
+
+def _suffix(path: Path) -> str:
+    """What a whole file of this name would be: compiled models have ONNX's container."""
+    return ".axmodel" if path.suffix.lower() == ".axmodel" else ".onnx"
 
 
 def is_compiled(proto: onnx.ModelProto) -> bool:
