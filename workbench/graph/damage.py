@@ -15,7 +15,7 @@ _TENSORS = (onnx.AttributeProto.TENSOR, onnx.AttributeProto.TENSORS)
 
 
 def damages(graph: onnx.GraphProto, outside: frozenset[str] = frozenset()) -> Iterator[str]:
-    """What is wrong with `graph`, one line each: names and attributes that are no text, tensors that are cut off or lost.
+    """What is wrong with `graph`, one line each: names and attributes that are no text, lost tensors.
 
     Args:
         graph: any graph.
