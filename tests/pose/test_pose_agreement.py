@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from _ideal import COCO18, as_skeleton, crowd
 
-from workbench.pose.agreement import agreement, likeness, matched, torso, total
+from workbench.pose.agreement import agreement, likeness, likenesses, matched, torso, total
 from workbench.pose.person import Person
 
 SIZE = (656, 368)
@@ -109,3 +109,32 @@ def test_pictures_are_added():
     assert (both.people, both.missed, both.joints) == (3, 1, 36)
     assert both.pixels.count(max(part.pixels)) == 2
     assert total([]).people == 0
+
+
+def test_hundreds_of_people_are_compared_at_once():
+    """A network that answers noise sees hundreds: each pair is as alike as the two alone."""
+    random = np.random.default_rng(0)
+    crowds = []
+    for _ in range(2):
+        places = random.uniform(0, 300, (200, 18, 2))
+        places[random.random((200, 18)) < 0.5] = np.nan
+        places[0] = np.nan
+        crowds.append([Person(one, np.isfinite(one[:, 0]).astype(float)) for one in places])
+    alike = likenesses(*crowds, COCO18)
+
+    assert alike.shape == (200, 200)
+    assert set(alike[0]) == {0.0}
+    for one, two in random.integers(0, 200, (20, 2)):
+        assert alike[one, two] == pytest.approx(likeness(crowds[0][one], crowds[1][two], COCO18))
+    found = compare(*crowds)
+    assert found.reattached > 200
+    assert found.people == found.missed + len(matched(*crowds, COCO18)) == 200
+
+
+def test_nobody_beside_somebody():
+    """Everybody is missed, or invented; nothing is divided by nobody."""
+    some = people()
+
+    assert (compare(some, []).missed, compare(some, []).reattached) == (3, 0)
+    assert (compare([], some).invented, compare([], some).reattached) == (3, 0)
+    assert likenesses([], some, COCO18).shape == (0, 3)
