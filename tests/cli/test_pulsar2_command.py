@@ -240,6 +240,20 @@ def test_the_model_it_names_is_taken(call, by_hand):
     assert f"the model {path.parent / 'm.onnx'}" in call("pulsar2", "validate", named).stdout
 
 
+def test_a_model_that_it_names_must_be_there(call, by_hand):
+    """A model that is not where the configuration says is missed before the tool is; --model names another."""
+    gone = by_hand(**{'"target_hardware"': '"input": "gone.onnx", "target_hardware"'})
+    told = call("pulsar2", "validate", gone, code=3).stdout
+    assert f"{gone}:3:12: {gone.parent / 'gone.onnx'}: input: no such model\n  fix: give it with --model" in told
+    call("pulsar2", "validate", gone, "--model", gone.parent / "m.onnx")
+
+
+def test_what_breaks_the_schema_was_not_held_against_more(call, by_hand):
+    """The last line does not ask for a model that is there."""
+    told = call("pulsar2", "validate", by_hand(AX620E="AX62OE"), code=2).stdout
+    assert told.endswith("1 error, 0 warnings; held against the schema alone: the rules follow when these are mended\n")
+
+
 def test_paths_start_from_a_base(call, by_hand, tmp_path):
     """--base is where the tool would be started; --no-samples leaves the archives alone."""
     path = by_hand()

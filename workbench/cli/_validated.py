@@ -22,11 +22,13 @@ class Validation:
         findings: with the place of each.
         model: the model, None when there was none to be had.
         samples: whether the calibration archives were read.
+        ruled: whether it was held against more than the schema; what breaks that cannot be read any further.
     """
 
     findings: tuple[tuple[str, Finding], ...]
     model: Path | None
     samples: bool
+    ruled: bool = True
 
     @property
     def exit_code(self) -> int:
@@ -58,13 +60,20 @@ def validation(config: Path, model: Path | None, base: Path | None, *, samples: 
         parsed, marks = formats.read(config, given)
     except RecipeErrors as error:
         found = tuple((one.where, Finding(one.at or (), _bare(one.what, one.at), one.fix)) for one in error.errors)
-        return Validation(found, model, False)
-    return _held(parsed, marks, model if model is not None else _named(parsed, base), base, samples=samples)
+        return Validation(found, None, False, ruled=False)
+    if model is not None:
+        return _held(parsed, marks, model, base, samples=samples)
+    return _held(parsed, marks, _named(parsed, base), base, samples=samples, names=marks.knows(("input",)))
 
 
-def _held(config: BuildConfig, marks: Marks, model: Path | None, base: Path, *, samples: bool) -> Validation:
+def _held(
+    config: BuildConfig, marks: Marks, model: Path | None, base: Path, *, samples: bool, names: bool = False
+) -> Validation:
     known = facts.facts(model) if model is not None else None
     found: list[Finding] = rules.check(config, known)
+    if names and config.input.endswith(".onnx") and model is None:
+        fix = "give it with --model, or with --base the folder that its path starts from"
+        found.append(Finding(("input",), "no such model", fix, where=str(base / config.input)))
     if samples:
         found += rules_archives.archives(config, known, base)
     return Validation(_placed(found, marks), model, samples)

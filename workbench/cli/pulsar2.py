@@ -37,7 +37,7 @@ def command() -> None:
     """Render the configuration of AXera's Pulsar2 from a recipe, check anybody's, or pack a build for a report."""
 
 
-@command.command()
+@command.command(short_help="Print the configuration of a recipe.")
 @_options.recipe
 @click.option("--chip", help="Render for this chip or alias; the recipe's first when left out.")
 @_options.overrides
@@ -59,7 +59,7 @@ def config(recipe: Path, chip: str | None, overrides: tuple[str, ...], weights: 
         click.echo(f"{click.style('warning', fg='yellow', bold=True)}: {doubt}", err=True)
 
 
-@command.command()
+@command.command(short_help="Check a configuration, however it was made.")
 @click.argument("config", type=_options.FILE)
 @click.option("--model", type=_options.FILE, help="The ONNX it is for; the one it names when left out.")
 @click.option("--base", type=_options.FILE, help="Folder its paths start from; its own when left out.")
@@ -94,6 +94,8 @@ def _summary(config: Path, told: Any) -> str:
     errors = sum(finding.level == "error" for _, finding in told.findings)
     doubts = len(told.findings) - errors
     counts = f"{errors} error{'s' * (errors != 1)}, {doubts} warning{'s' * (doubts != 1)}"
+    if not told.ruled:
+        return f"{config}: {counts}; held against the schema alone: the rules follow when these are mended"
     against = [f"the model {told.model}" if told.model else "no model (give --model)"]
     against.append("its calibration data" if told.samples else "no calibration data")
     return f"{config}: {counts}; held against the schema, the rules, {' and '.join(against)}"
@@ -106,6 +108,7 @@ def _data(config: Path, told: Any) -> dict[str, object]:
         "config": str(config),
         "model": str(told.model) if told.model else None,
         "samples": told.samples,
+        "rules": told.ruled,
         "ok": told.exit_code == 0,
         "findings": [
             {
