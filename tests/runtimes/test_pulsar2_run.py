@@ -75,10 +75,11 @@ def test_simulation_that_hangs_is_stopped(tmp_path, bare):
     program.write_text(program.read_text().replace("exec", '[ "$1" = run ] && sleep 60\nexec', 1))
 
     with (
-        pytest.raises(ToolError, match="did not finish within 1 s"),
+        pytest.raises(ToolError, match="did not finish within 1 s") as caught,
         open_axmodel(compiled(tmp_path / "m.axmodel"), timeout=1.0) as runner,
     ):
         runner.run({"x": NUMBERS})
+    assert caught.value.fix.startswith("allow more time (workbench parity --timeout), or run fewer samples")
 
 
 @pytest.mark.parametrize(

@@ -97,12 +97,12 @@ def too_slow(run: Run, error: TimedOut, seconds: float) -> ToolError:
     elif error.silent > min(60.0, seconds / 2):
         what += f"; its last line is {error.silent:.0f} s old"
     what += "".join(f"\n    {line.strip()[:_WIDEST]}" for line in lines[-2:])
-    return ToolError(
-        what,
-        where=str(run.log),
-        fix="allow more time (targets.pulsar2.timeout_minutes), or calibrate with fewer samples; if it hangs at the "
-        "same line again, workbench pulsar2 bundle packs what AXera needs",
+    build = "allow more time (targets.pulsar2.timeout_minutes), or calibrate with fewer samples"
+    more = (
+        "allow more time (workbench parity --timeout), or run fewer samples" if list(run.args[:1]) == ["run"] else build
     )
+    fix = f"{more}; if it hangs at the same line again, workbench pulsar2 bundle packs what AXera needs"
+    return ToolError(what, where=str(run.log), fix=fix)
 
 
 def _while(run: Run, text: str) -> str:
