@@ -80,6 +80,7 @@ REDUCTIONS = [
     *(axis_case(op, [1]) for op in ("ReduceL1", "ReduceL2", "ReduceSumSquare")),
     one("ReduceSum", X),
     one("ReduceSum", X, None, noop_with_empty_axes=1),
+    *(one(op, X, opset=18, noop_with_empty_axes=1) for op in ("ReduceL1", "ReduceL2", "ReduceSumSquare")),
     one("ReduceSum", (3, 4, 5), ints([1]), keepdims=0),
     one("ArgMax", X, axis=1),
     one("ArgMax", X, axis=1, keepdims=0),

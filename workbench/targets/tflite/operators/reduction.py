@@ -26,7 +26,8 @@ def _reduction(name: str, before: str = "identity", after: str = "identity") -> 
     def operator(call: Call) -> Value:
         def reduce(tensor: Any, axes: list[int]) -> Any:
             first, last = (getattr(call.tf if one == "identity" else call.tf.math, one) for one in (before, after))
-            return last(getattr(call.tf.math, name)(first(tensor), axes, keepdims=True))
+            inner = first(tensor)
+            return last(getattr(call.tf.math, name)(inner, axes, keepdims=True) if axes else inner)
 
         value = call.value(0)
         axes = call.integers("axes")
@@ -34,9 +35,10 @@ def _reduction(name: str, before: str = "identity", after: str = "identity") -> 
             axes = call.constant_integers(1, "list of axes")
         keep = bool(call.integer("keepdims", 1))
         if not axes:
-            if call.integer("noop_with_empty_axes"):
+            as_it_is = call.integer("noop_with_empty_axes")
+            if as_it_is and before == "identity":
                 return value
-            axes = list(range(len(value.shape)))
+            axes = [] if as_it_is else list(range(len(value.shape)))  # squares and absolute values are taken even then
         call.ignore("noop_with_empty_axes")
         stored = sorted(call.axis(axis, value) for axis in axes)
         made = reduce(call.tensor(0), stored)
