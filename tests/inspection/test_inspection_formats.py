@@ -113,7 +113,7 @@ def test_a_compiled_model_shows_its_parts(tmp_path):
     )
     assert found.notes == (
         "part 'npu_2': initializer 'lost' missing from the file: it cannot run",
-        "initializer 'spare' belong to no part",
+        "initializer 'spare' belongs to no part",
         "MACs unknown: NPU programs do not say",
     )
 
@@ -248,9 +248,12 @@ def test_a_mark_in_tflite_is_repeated(tmp_path):
 
 
 def test_what_is_no_model_file(tmp_path):
-    """A folder, a missing file and an unknown suffix are three different errors."""
+    """A folder, a device, a missing file and an unknown suffix are four different errors."""
     with pytest.raises(ToolError, match="a folder, not a model file"):
         describe(tmp_path)
+    (tmp_path / "zero.onnx").symlink_to("/dev/zero")
+    with pytest.raises(ToolError, match="not a plain file"):
+        describe(tmp_path / "zero.onnx")
     with pytest.raises(ToolError, match="no such file"):
         describe(tmp_path / "no.onnx")
     with pytest.raises(RecipeError, match=r"'\.bin' is no kind of model file"):

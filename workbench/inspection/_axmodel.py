@@ -36,7 +36,7 @@ def read(path: Path) -> Facts:
     parts = tuple(_parts(proto.graph, sizes, named, doubts))
     spare = sorted(sizes.keys() - named - {name for node in proto.graph.node for name in node.input})
     if spare:
-        doubts.append(f"{_some(spare)} belong to no part")
+        doubts.append(f"{_some(spare)} {'belongs' if len(spare) == 1 else 'belong'} to no part")
     return Facts(
         kind="Pulsar2 axmodel",
         inputs=_tensors(proto.graph.input),

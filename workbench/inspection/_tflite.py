@@ -36,7 +36,7 @@ def read(path: Path) -> Facts:
     except OSError as error:
         raise ToolError(f"cannot read the model: {error.strerror}", where=str(path), fix="check the path") from error
     if data[_MAGIC] != _IDENTIFIER:
-        raise ToolError("not a TensorFlow Lite file", where=str(path), fix="give a .tflite file; was it whole?")
+        raise ToolError("not a TensorFlow Lite file", where=str(path), fix="was it downloaded whole?")
     try:
         return _facts(flatbuffer.unpack(data))
     except (struct.error, IndexError, TypeError, ValueError, AttributeError, KeyError, RecursionError) as error:

@@ -38,6 +38,8 @@ def describe(path: Path) -> Facts:
             where=str(path),
             fix=f"one of: {', '.join(READERS)}",
         )
+    if path.exists() and not path.is_file():
+        raise ToolError("not a plain file", where=str(path), fix="name a file on a disk")
     if not path.is_file():
         raise ToolError("no such file", where=str(path), fix="check the path")
     size = path.stat().st_size
