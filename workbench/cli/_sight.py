@@ -70,7 +70,7 @@ def look(
         "joints": reader.skeleton.name,
         "pictures": [str(path) for path in pictures],
     }
-    command = [sys.executable, "-m", "workbench.cli._sight_child"]
+    command = [sys.executable, "-P", "-m", "workbench.cli._sight_child"]
     with tempfile.TemporaryFile() as told:
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=told)
         assert child.stdin is not None  # noqa: S101 -- both are pipes
