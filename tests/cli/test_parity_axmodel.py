@@ -113,6 +113,13 @@ def test_generated_pixels_reach_both_sides(call):
     assert "holds no pixels" in call(ONNX, COMPILED, "--range", "0.2", "0.8", code=2).stderr
 
 
+def test_noise_is_not_what_it_was_calibrated_on(call):
+    """A limit that generated inputs miss: the fix is pictures before anything else."""
+    result = call(ONNX, COMPILED, "--cosine", "1", code=4)
+
+    assert "fix: give pictures with --inputs: it was calibrated on pictures" in result.stderr
+
+
 def test_arrays_reach_both_sides(call, tmp_path):
     """An .npz holds the inputs of the first, whichever that is; what is no pixel is refused before anything runs."""
     random = np.random.default_rng(5).integers(0, 256, (2, 32, 48, 3))
@@ -219,6 +226,7 @@ def test_nan_of_a_chip_is_a_failure(call, monkeypatch):
     monkeypatch.setenv("STANDIN_FAIL", "nan")
     result = call(ONNX, COMPILED, *CLOSE, code=4)
     assert "NaN or Inf in the compared side" in result.stderr
+    assert "find the first layer that answers NaN" in result.stderr
 
 
 @pytest.mark.parametrize(

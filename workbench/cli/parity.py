@@ -134,7 +134,7 @@ def command(
     else:
         _show(result)
     if not verdict.passed:
-        raise _missed(a, b, verdict)
+        raise _missed(a, b, verdict, noise=inputs is None)
 
 
 def _check_runner(runner: str, a: Path, b: Path) -> None:
@@ -206,14 +206,16 @@ def _times(latency: Latency) -> str:
     return f"{latency.average:.4g} ms an inference ({span})"
 
 
-def _missed(a: Path, b: Path, verdict: Verdict) -> Exception:
+def _missed(a: Path, b: Path, verdict: Verdict, *, noise: bool) -> Exception:
     from workbench.errors import ParityError
 
     listed = "\n    ".join(verdict.failures)
-    return ParityError(
-        f"{b.name} is not {a.name} within the limits\n    {listed}",
-        fix="find the step that moved the numbers, or widen the limits (--cosine, --max-abs, --relative-l2)",
-    )
+    fix = "find the step that moved the numbers, or widen the limits (--cosine, --max-abs, --relative-l2)"
+    if "NaN" in listed:
+        fix = "find the first layer that answers NaN; no limit lets it pass"
+    elif noise and b.suffix.lower() == ".axmodel":
+        fix = f"give pictures with --inputs: it was calibrated on pictures, and generated inputs are noise; or {fix}"
+    return ParityError(f"{b.name} is not {a.name} within the limits\n    {listed}", fix=fix)
 
 
 def _show(result: dict[str, Any]) -> None:
