@@ -255,3 +255,10 @@ def test_many_nodes_of_a_kind_cost_one_pass():
     assert len(treated.before.of("blocked")) == 300
     assert [remedy.name for remedy in treated.remedies] == ["explicit_attributes"]
     assert operators(treated.model)[-1] == "Elu"
+
+
+def test_operators_that_are_not_written_out_share_one_line():
+    """Elu and LeakyRelu without their alpha are one line of the recipe's surgery."""
+    treated = treat(graph("(float[1,4] x) => (float[1,4] y) { a = Elu(x) y = LeakyRelu(a) }"), "AX650")
+    assert treated.before.passes == ("- explicit_attributes: {operators: [Elu, LeakyRelu]}",)
+    assert not treated.after.findings

@@ -131,7 +131,7 @@ def _next(model: ir.Model, chip: str, now: Report) -> tuple[ir.Model, Report, li
     """The graph after the first offer that makes it better; None when none does."""
     tried = set()
     for finding in now.findings:
-        for offer in _offers(finding):
+        for offer in _offers(finding, now):
             steps = [step for call in offer if (step := _step(*call)) is not None]
             lines = tuple(as_yaml(step) for step in steps)
             if len(steps) < len(offer) or lines in tried:
@@ -161,11 +161,12 @@ def _score(report: Report) -> tuple[int, int]:
     return len(report.of("blocked")), len(report.of("by hand"))
 
 
-def _offers(finding: Finding) -> Iterator[tuple[Call, ...]]:
-    """The passes that may mend `finding`, best first."""
+def _offers(finding: Finding, report: Report) -> Iterator[tuple[Call, ...]]:
+    """The passes that may mend `finding`, and others of the `report` with it, best first."""
     operator, attribute = finding.operator, finding.attribute
     if finding.found == "not written":
-        yield (("explicit_attributes", {"operators": [operator]}),)
+        bare = dict.fromkeys(one.operator for one in report.findings if one.found == finding.found)
+        yield (("explicit_attributes", {"operators": list(bare)}),)
     yield from OFFERS.get((operator, attribute), ())
     yield from OFFERS.get(("*", attribute), ())
     if attribute == "operator" and finding.verdict == "blocked":
