@@ -291,11 +291,13 @@ def steps(loaded: LoadedRecipe, weights: Weights | None, store: Store) -> list[S
 def _reported(loaded: LoadedRecipe, weights: Weights | None, targets: Sequence[Step]) -> report.Settings:
     """What the report tells of the recipe and of this machine; without a folder, so that it is the same elsewhere."""
     recipe = loaded.recipe
-    lines = {
-        at: place if place.startswith("--set ") else Path(place).name
-        for at, place in loaded.marks.values.items()
-        if at and at[0] in ("inputs", "calibration", "quantization", "targets")
-    }
+    lines = {}
+    if any(call.name == "pulsar2" for call in recipe.targets):  # whose configuration is shown with them
+        lines = {
+            at: place if place.startswith("--set ") else Path(place).name
+            for at, place in loaded.marks.values.items()
+            if at and at[0] in ("inputs", "calibration", "quantization", "targets")
+        }
     return report.Settings(
         recipe.name,
         recipe.about,
