@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import tomlkit
 import yaml
 from _tiny import network
 from onnx import TensorProto, helper
@@ -116,7 +117,6 @@ def test_it_is_labelled_and_says_the_same_twice(kit):
 
 def test_it_is_not_shipped(tmp_path):
     """A wheel holds the package and its own metadata, nothing of the tests, and no word of the stand-in's parts."""
-    pytest.importorskip("hatchling")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
     (wheel,) = tmp_path.glob("*.whl")
@@ -227,7 +227,6 @@ def test_formats_of_the_configuration(kit, suffix):
     if suffix == "yaml":
         text = yaml.safe_dump(made)
     elif suffix == "toml":
-        tomlkit = pytest.importorskip("tomlkit")
         text = tomlkit.dumps(made)
     else:
         text = '# python\n{ // "js"\n "output_name": "a//b#c", /* both */' + json.dumps(made)[1:]
