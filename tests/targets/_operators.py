@@ -11,7 +11,7 @@ import onnx
 import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
 
-from workbench.targets.pulsar2 import limits
+from workbench.graph.schemas import schema
 from workbench.targets.pulsar2.operators import Limit, Rule
 
 PICTURE = (1, 4, 8, 8)
@@ -225,7 +225,7 @@ def build(op_type: str, spec: Spec | None = None) -> ir.Model:
         inputs += [helper.make_tensor_value_info(source, TensorProto.FLOAT, value.shape) for source in sources]
         if value.kind == "bool":
             nodes.append(helper.make_node("Greater", sources, [names[name]], f"compare_{name}"))
-    known = limits.schema(op_type, spec.opset)
+    known = schema(op_type, spec.opset)
     places = [one.name for one in known.inputs] if known is not None else []
     given = [names.get(place, "") for place in places] if set(names) <= set(places) else list(names.values())
     while given and not given[-1]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
-import onnx
 import onnx_ir as ir
 
 from workbench.graph import constants, walk
+from workbench.graph.schemas import schema
 
 Key = tuple[int, str]
 """A node, by its place in the graph, and a type variable of its operator, such as ``T``."""
@@ -31,15 +30,6 @@ class Port:
     key: Key | None
     name: str
     fixed: str = ""
-
-
-@cache
-def schema(op_type: str, opset: int) -> onnx.defs.OpSchema | None:
-    """The schema of an operator of ONNX's own domain; None when there is none."""
-    try:
-        return onnx.defs.get_schema(op_type, opset, "")
-    except onnx.defs.SchemaError:
-        return None
 
 
 def port(node: ir.Node, place: int, index: int, opset: int, wide: ir.DataType, narrow: ir.DataType) -> Port:

@@ -20,13 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import onnx
 import onnx_ir as ir
 
 from workbench.graph import constants, walk
+from workbench.graph.schemas import schema
 from workbench.targets.pulsar2.operators import Limit, Rule, Subject
 
 Dims = tuple[int | str | None, ...]
@@ -91,15 +91,6 @@ class View:
         if not name or name not in self.shapes:
             raise Unknown(f"the shape of '{name or 'a tensor'}' is not known")
         return self.shapes[name]
-
-
-@cache
-def schema(op_type: str, opset: int) -> onnx.defs.OpSchema | None:
-    """ONNX's definition of an operator of its own domain at an operator set."""
-    try:
-        return onnx.defs.get_schema(op_type, opset, "")
-    except onnx.defs.SchemaError:
-        return None
 
 
 Check = Callable[[View, Subject, str, Any], str | None]

@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from workbench.errors import UnsupportedError
 from workbench.graph import shapes, walk
+from workbench.graph.schemas import schema
 from workbench.targets.pulsar2 import chips, limits, operators, traps
 from workbench.targets.pulsar2.findings import Finding, Report, Verdict
 from workbench.targets.pulsar2.limits import Unknown, View
@@ -98,7 +99,7 @@ def _inferred(model: ir.Model) -> _Graph:
         )
     proto = shapes.outline(model)
     for node in proto.graph.node:
-        if node.domain in ("", "ai.onnx") and limits.schema(node.op_type, opset) is None:
+        if node.domain in ("", "ai.onnx") and schema(node.op_type, opset) is None:
             node.domain = _FOREIGN
     proto.opset_import.add(domain=_FOREIGN, version=1)
     known = shapes.typed(_inferable(proto, model))
@@ -195,7 +196,7 @@ def _listed(graph: _Graph, table: Table, chip: str, node: ir.Node, told: _Told) 
     if known is None:
         return _finding(node, "operator", "is not listed", traps.unlisted(node, table), "blocked")
     # An operator that ONNX does not define has no domain of its own: whichever an exporter took will do.
-    if not walk.is_op(node) and limits.schema(node.op_type, onnx.defs.onnx_opset_version()) is not None:
+    if not walk.is_op(node) and schema(node.op_type, onnx.defs.onnx_opset_version()) is not None:
         return _finding(node, "operator", f"is of domain {node.domain}", f"ONNX's {node.op_type} is listed", "by hand")
     return known
 
@@ -253,7 +254,7 @@ def _made(graph: _Graph, node: ir.Node, told: _Told) -> Iterator[Finding]:
 
 def _always(graph: _Graph, node: ir.Node, index: int, kind: str) -> bool:
     """Whether ONNX allows this output no other element type, as ArgMax's int64: it is listed with the operator."""
-    known = limits.schema(node.op_type, graph.opset)
+    known = schema(node.op_type, graph.opset)
     if known is None or index >= len(known.outputs):
         return False
     return set(known.outputs[index].types) == {f"tensor({kind})"}
