@@ -73,7 +73,15 @@ def read(path: Path) -> ir.Model:
     Raises:
         ToolError: as `read_proto`, or the file is a compiled `.axmodel`.
     """
-    proto = read_proto(path)
+    return from_proto(read_proto(path), path)
+
+
+def from_proto(proto: onnx.ModelProto, path: Path) -> ir.Model:
+    """The graph of a file that was read; it keeps to the weights of `proto`, and `path` is for errors.
+
+    Raises:
+        ToolError: it is damaged, or a compiled `.axmodel`.
+    """
     if is_compiled(proto):
         raise ToolError(
             "a compiled .axmodel cannot be edited: its weights hang on no node",

@@ -17,7 +17,7 @@ import onnx
 from workbench.graph.io import read_proto
 from workbench.graph.shapes import dim
 from workbench.inspection.facts import Facts, Part, Tensor
-from workbench.runtimes.axmodel import NPU, describe
+from workbench.runtimes.axmodel import NPU, described
 
 _SHOWN = 3
 
@@ -28,8 +28,16 @@ def read(path: Path) -> Facts:
     Raises:
         ToolError: the file is missing, damaged, or no compiled model.
     """
-    said = describe(path)
-    proto = read_proto(path)
+    return of_proto(read_proto(path), path)
+
+
+def of_proto(proto: onnx.ModelProto, path: Path) -> Facts:
+    """The same of a file that was read; `path` is for errors.
+
+    Raises:
+        ToolError: it is damaged, or no compiled model.
+    """
+    said = described(proto, path)
     sizes = {tensor.name: _bytes(tensor) for tensor in proto.graph.initializer}
     doubts: list[str] = []
     named: set[str] = set()

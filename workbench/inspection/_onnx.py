@@ -26,7 +26,7 @@ def read(path: Path) -> Facts:
     """
     proto = io.read_proto(path)
     if io.is_compiled(proto):
-        return _axmodel.read(path)
+        return _axmodel.of_proto(proto, path)
     reason = io.not_deployable(proto)
     notes = [f"NOT DEPLOYABLE: {reason}"] if reason else []
     origin = {
@@ -36,8 +36,7 @@ def read(path: Path) -> Facts:
     constants = {tensor.name for tensor in proto.graph.initializer}
     inputs = tensors(value for value in proto.graph.input if value.name not in constants)
     outputs = tensors(proto.graph.output)
-    del proto  # the graph is read again in onnx_ir's form: two copies of the weights would be one too many
-    model = io.read(path)
+    model = io.from_proto(proto, path)
     parameters, size = _parameters(model)
     count, doubt = _macs(model)
     domains = {domain for domain in model.opset_imports if domain not in _OWN}

@@ -55,7 +55,15 @@ def describe(path: Path) -> AxModel:
     Raises:
         ToolError: the file is missing, damaged, or no compiled model.
     """
-    proto = read_proto(path)
+    return described(read_proto(path), path)
+
+
+def described(proto: onnx.ModelProto, path: Path) -> AxModel:
+    """The same of a file that was read; `path` is for errors.
+
+    Raises:
+        ToolError: it is damaged, or no compiled model.
+    """
     graph = proto.graph
     programs = [node for node in graph.node if node.op_type == NPU]
     if not programs:
