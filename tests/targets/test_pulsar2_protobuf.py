@@ -75,7 +75,7 @@ def test_recipe_by_chip_by_template(parsers, recipe, template):
     """Fields, types and enum names are exactly theirs, and what the tool would read is what we wrote."""
     inputs = load(recipe).recipe.inputs
     for (chip, options), layers in itertools.product(chip_options(template), ((), LAYERS)):
-        text = render.config(chip, inputs, options, layers=layers)
+        text = render.rendered(chip, inputs, options, layers=layers).text
         ours, _ = formats.parse(text, "c.json")
         for kind in parsers:
             message = parse(kind, text)
@@ -131,7 +131,7 @@ def test_two_inputs_of_two_kinds(parsers):
         InputSpec(name="depth.map", shape=(1, 1, 63, 64), color="GRAY", std=(255,)),
     )
     options = Options.model_validate({"input": "nv12", "inputs": {"depth.map": "fp32"}})
-    text = render.config("AX650", inputs, options)
+    text = render.rendered("AX650", inputs, options).text
     for kind in parsers:
         message = parse(kind, text)
         assert [one.tensor_name for one in message.input_processors] == ["image", "depth.map"]

@@ -121,7 +121,7 @@ def test_the_pipeline_writes_the_line_into_every_error(tmp_path):
     (tmp_path / "r.yaml").write_text(text)
     loaded = load(tmp_path / "r.yaml")
     with pytest.raises(RecipeErrors) as caught, located(loaded):
-        render.config("AX650", loaded.recipe.inputs, Options())
+        render.rendered("AX650", loaded.recipe.inputs, Options())
     line = next(number for number, row in enumerate(text.splitlines(), 1) if "0.0039" in row)
     assert str(caught.value).startswith(f"{tmp_path}/r.yaml:{line}:")
     assert "inputs[0].std: std is a divisor, and 0.0039 looks like a factor" in str(caught.value)

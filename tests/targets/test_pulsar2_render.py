@@ -51,12 +51,12 @@ CASES = {
 def test_configurations_are_golden(case, golden):
     """The rendered configuration is the reviewed one, byte for byte."""
     chip, inputs, options = CASES[case]
-    golden(f"pulsar2/{case}.json", render.config(chip, inputs, options))
+    golden(f"pulsar2/{case}.json", render.rendered(chip, inputs, options).text)
 
 
 def test_layers_at_16_bits_are_golden(golden):
     """Each entry has the one selector layer_names, names are quoted, and the vendor's table takes it."""
-    text = render.config("AX650", (BGR,), Options(), layers=MIXED)
+    text = render.rendered("AX650", (BGR,), Options(), layers=MIXED).text
     golden("pulsar2/mixed_bgr.ax650.json", text)
     assert mistakes(json.loads(text), "BuildConfig") == []
 
@@ -66,14 +66,14 @@ def test_layers_are_held_against_the_model():
     nodes = tuple(NodeFact(name) for name in ("stage/Conv", 'Add "5"', "stage/Concat2"))
     known = Facts({"data": (1, 3, 256, 456)}, {}, nodes=nodes)
     with pytest.raises(RecipeErrors, match="did you mean 'stage/Concat2'"):
-        render.config("AX650", (BGR,), Options(), known, MIXED)
+        render.rendered("AX650", (BGR,), Options(), known, MIXED)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_vendors_table_takes_them(case):
     """Fields, types and enum values are those of the vendor's table, read a second time by the stand-in."""
     chip, inputs, options = CASES[case]
-    assert mistakes(json.loads(render.config(chip, inputs, options)), "BuildConfig") == []
+    assert mistakes(json.loads(render.rendered(chip, inputs, options).text), "BuildConfig") == []
 
 
 def test_the_script_is_golden_and_a_shell_reads_it(golden, tmp_path):
@@ -124,7 +124,7 @@ def test_scripts_pass_words_to_the_engine(tmp_path, monkeypatch):
 
 def test_calibration_and_runtime_see_the_same_colours():
     """For 8-bit input one colour order stands in both formats, with mean and std the same for both."""
-    made = json.loads(render.config("AX650", (BGR,), Options()))
+    made = json.loads(render.rendered("AX650", (BGR,), Options()).text)
     (processor,), (data,) = made["input_processors"], made["quant"]["input_configs"]
     assert processor["tensor_format"] == processor["src_format"] == "BGR"
     assert processor["mean"] == data["calibration_mean"] == [128.0] * 3
@@ -134,7 +134,7 @@ def test_calibration_and_runtime_see_the_same_colours():
 
 def test_float_input_embeds_nothing():
     """For float input mean 0 and std 1 are written out and no layout changes."""
-    made = json.loads(render.config("AX650", (RGB,), Options(input="fp32")))
+    made = json.loads(render.rendered("AX650", (RGB,), Options(input="fp32")).text)
     (processor,), (data,) = made["input_processors"], made["quant"]["input_configs"]
     assert (processor["mean"], processor["std"], processor["src_dtype"]) == ([0.0] * 3, [1.0] * 3, "FP32")
     assert processor["src_layout"] == processor["tensor_layout"] == "NCHW"
@@ -144,7 +144,7 @@ def test_float_input_embeds_nothing():
 
 def test_camera_input_is_converted_and_calibrated_as_pictures():
     """For NV12 the chip converts and normalizes bytes; the calibration pictures become the same pixels."""
-    made = json.loads(render.config("AX650", (BGR,), Options(input="nv12")))
+    made = json.loads(render.rendered("AX650", (BGR,), Options(input="nv12")).text)
     (processor,), (data,) = made["input_processors"], made["quant"]["input_configs"]
     assert (processor["src_format"], processor["csc_mode"], processor["src_dtype"]) == ("YUV420SP", "FullRange", "U8")
     assert (processor["tensor_format"], processor["src_layout"]) == ("BGR", "NHWC")
@@ -168,7 +168,7 @@ def test_camera_input_is_converted_and_calibrated_as_pictures():
 def test_an_input_that_cannot_be_fed_so(spec, said, message, at):
     """Options that do not fit an input are errors at their key."""
     with pytest.raises(RecipeError, match=re.escape(message)) as caught:
-        render.config("AX650", (spec,), Options.model_validate(said))
+        render.rendered("AX650", (spec,), Options.model_validate(said))
     assert caught.value.at == ("targets", "pulsar2", *at)
     assert caught.value.fix
 
@@ -177,7 +177,7 @@ def test_a_factor_written_as_std_is_an_error_of_the_recipe():
     """A recipe with std 1/255 never becomes a configuration, and the error names the recipe's key, once."""
     wrong = InputSpec(name="x", shape=(1, 3, 8, 8), std=(1 / 255,))
     with pytest.raises(RecipeErrors, match="looks like a factor") as caught:
-        render.config("AX650", (wrong,), Options())
+        render.rendered("AX650", (wrong,), Options())
     (error,) = caught.value.errors
     assert error.at == ("inputs", 0, "std")
     assert error.what.startswith("inputs[0].std: std is a divisor")
@@ -187,7 +187,7 @@ def test_a_factor_written_as_std_is_an_error_of_the_recipe():
 def test_names_are_held_against_the_model():
     """An input that the model does not have is refused with the near miss."""
     with pytest.raises(RecipeErrors, match="did you mean 'dat'"):
-        render.config("AX650", (BGR,), Options(), Facts({"dat": (1, 3, 256, 456)}, {}))
+        render.rendered("AX650", (BGR,), Options(), Facts({"dat": (1, 3, 256, 456)}, {}))
 
 
 def test_strange_input_names_become_safe_files():

@@ -9,13 +9,11 @@ from pathlib import Path
 from workbench import pipeline
 from workbench.engine.stage import digest
 from workbench.errors import RecipeError, ToolError
-from workbench.graph import io
-from workbench.graph.naming import name_nodes
 from workbench.recipe.load import LoadedRecipe
 from workbench.recipe.schema import InputSpec, Recipe
 from workbench.recipe.yaml_marks import At
 from workbench.stages import _files
-from workbench.targets.pulsar2 import chips, facts, layers, provenance, render
+from workbench.targets.pulsar2 import chips, provenance, render
 from workbench.targets.pulsar2.options import Options
 
 NOT_CONVERTED = (
@@ -57,17 +55,7 @@ def rendering(loaded: LoadedRecipe, chip: str | None, weights: Path | None) -> R
             _needs_no_model(loaded.recipe)
             made = render.rendered(chosen, specs, options)
         else:
-            graph = io.read(model)
-            name_nodes(graph.graph)
-            u16 = _u16(folders)
-            made = render.rendered(
-                chosen,
-                specs,
-                options,
-                facts.of(io.to_proto(graph)),
-                layers.layer_configs(graph, u16),
-                layers.reasons(graph, u16),
-            )
+            made = render.of_file(chosen, specs, options, model, _u16(folders))
     wished = loaded.recipe.quantization.u16 if loaded.recipe.quantization else ()
     changed = _changed(loaded.recipe.inputs, specs)
     return Rendering(

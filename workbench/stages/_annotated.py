@@ -6,11 +6,9 @@ import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from workbench.graph import io
-from workbench.graph.naming import name_nodes
 from workbench.recipe.schema import InputSpec
 from workbench.recipe.yaml_marks import At, Marks
-from workbench.targets.pulsar2 import facts, layers, provenance, render
+from workbench.targets.pulsar2 import provenance, render
 from workbench.targets.pulsar2.options import Options
 
 _NOTE = "// "
@@ -42,16 +40,7 @@ def annotated(
         changed: paths in the recipe whose value the surgery replaced.
     """
     written = (folder / render.folder(chip) / render.CONFIG).read_text("utf-8")
-    graph = io.read(folder / render.MODEL)
-    name_nodes(graph.graph)
-    made = render.rendered(
-        chip,
-        inputs,
-        options,
-        facts.of(io.to_proto(graph)),
-        layers.layer_configs(graph, u16),
-        layers.reasons(graph, u16),
-    )
+    made = render.of_file(chip, inputs, options, folder / render.MODEL, u16)
     if made.data != json.loads(written):
         return [(line, "") for line in written.splitlines()]
     text = provenance.annotated(made.data, made.origins, marks, changed, asked)

@@ -18,9 +18,11 @@ import jinja2
 
 from workbench.catalog import did_you_mean
 from workbench.errors import RecipeError
+from workbench.graph import io
+from workbench.graph.naming import name_nodes
 from workbench.recipe.schema import InputSpec
 from workbench.runtimes.pulsar2_tool import CONTAINER_SCRIPT, LICENCES, MISSING
-from workbench.targets.pulsar2 import chips, jsonc, provenance, rules, schema
+from workbench.targets.pulsar2 import chips, facts, jsonc, layers, provenance, rules, schema
 from workbench.targets.pulsar2.facts import Facts
 from workbench.targets.pulsar2.options import Options
 from workbench.targets.pulsar2.provenance import Origins
@@ -93,18 +95,6 @@ def arguments(chip: str, options: Options) -> tuple[str, ...]:
     )
 
 
-def config(
-    chip: str,
-    inputs: Sequence[InputSpec],
-    options: Options,
-    known: Facts | None = None,
-    layers: Sequence[schema.LayerConfig] = (),
-    because: Mapping[str, str] | None = None,
-) -> str:
-    """``config.json`` for `chip`: the text of what `rendered` returns."""
-    return rendered(chip, inputs, options, known, layers, because).text
-
-
 def rendered(
     chip: str,
     inputs: Sequence[InputSpec],
@@ -158,6 +148,25 @@ def rendered(
     if errors:
         raise provenance.blamed(errors, origins, file)
     return Rendered(document.data, parsed, origins, tuple(found))
+
+
+def of_file(chip: str, inputs: Sequence[InputSpec], options: Options, model: Path, u16: Sequence[str]) -> Rendered:
+    """The configuration for `chip` and the file `model`, as the target renders it; see `rendered`.
+
+    Args:
+        chip: a chip's name or alias.
+        inputs: of the canonical NCHW model.
+        options: the target's.
+        model: what the tool is given, or the graph before its nodes were named.
+        u16: its tensors at 16 bits.
+
+    Raises:
+        ToolError: the file cannot be read.
+    """
+    graph = io.read(model)
+    name_nodes(graph.graph)
+    known = facts.of(io.to_proto(graph))
+    return rendered(chip, inputs, options, known, layers.layer_configs(graph, u16), layers.reasons(graph, u16))
 
 
 def script(name: str, chip: str, options: Options, not_deployable: str = "") -> str:
