@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 
@@ -75,10 +75,6 @@ class AxEngineRunner(Runner):
                 fix="check the inputs it is given, and that the NPU is free",
             ) from error
         return {port.name: np.asarray(result) for port, result in zip(self.outputs, results, strict=True)}
-
-    def __enter__(self) -> Self:
-        """Return self."""
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Literal, Self
+from typing import IO, Literal
 
 from workbench.errors import ToolError
 from workbench.runtimes._runner import Array, Latency, Runner
@@ -94,10 +94,6 @@ class BoardRunner(Runner):
             except ToolError:
                 self._scratch.failed = self._scratch.log.stat().st_size > 0
                 raise
-
-    def __enter__(self) -> Self:
-        """Return self."""
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

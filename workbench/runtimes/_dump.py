@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 
@@ -80,10 +80,6 @@ class DumpRunner(Runner):
             if known:
                 self._check(self._folder / INPUTS / name, feed)
             yield {port.name: self._read(self._folder / name, port) for port in self.outputs}
-
-    def __enter__(self) -> Self:
-        """Return self."""
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 from workbench.engine.progress import Silent
 from workbench.errors import ToolError
@@ -70,10 +70,6 @@ class Pulsar2Runner(Runner):
             except ToolError:
                 self._scratch.failed = True
                 raise
-
-    def __enter__(self) -> Self:
-        """Return self."""
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

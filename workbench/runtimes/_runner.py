@@ -34,7 +34,7 @@ class Latency:
 class Runner(Protocol):
     """An opened model. Use it as a context manager; `layout` is that of its 4-D picture tensors.
 
-    A runtime inherits from it, and thereby `run_all`. `latency` is known after a run on a board, `notes` say what must
+    A runtime inherits from it, and thereby `run_all` and the entering. `latency` is known after a run on a board, `notes` say what must
     not be overlooked about where the results come from.
     """
 
@@ -59,6 +59,7 @@ class Runner(Protocol):
 
     def __enter__(self) -> Self:
         """Return self."""
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

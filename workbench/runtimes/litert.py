@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 
@@ -76,10 +76,6 @@ class LiteRtRunner(Runner):
             raise ToolError(
                 f"LiteRT cannot run the model: {error}", where=str(self._path), fix="check the inputs it is given"
             ) from error
-
-    def __enter__(self) -> Self:
-        """Return self."""
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -102,10 +102,6 @@ class OnnxRunner(Runner):
                 f"onnxruntime cannot run the model: {error}", where=self._where, fix="check the inputs it is given"
             ) from error
         return dict(zip(names, map(np.asarray, results), strict=True))
-
-    def __enter__(self) -> Self:
-        """Return self."""
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -190,10 +190,6 @@ class TensorFlowRunner(Runner):
         """Run once; see `Runner.run`."""
         results = self._function([feeds[port.name] for port in self.inputs])
         return {port.name: result for port, result in zip(self.outputs, results, strict=True)}
-
-    def __enter__(self) -> Self:
-        """Return self."""
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
