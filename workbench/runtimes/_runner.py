@@ -34,8 +34,8 @@ class Latency:
 class Runner(Protocol):
     """An opened model. Use it as a context manager; `layout` is that of its 4-D picture tensors.
 
-    A runtime inherits from it, and thereby `run_all` and the entering. `latency` is known after a run on a board, `notes` say what must
-    not be overlooked about where the results come from.
+    A runtime inherits from it, and thereby `run_all` and the entering. `latency` is known after a run on a board,
+    `notes` say what must not be overlooked about where the results come from.
     """
 
     runtime: str
